@@ -97,7 +97,7 @@ def train(
 
         explained = run_single(checked, Screen())
     result = explained.result
-    write_json(json_file, {**result.to_json(), "verdicts": explained.to_json()})
+    write_json(json_file, explained.as_training())
     if broken(result):
         print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
     raise typer.Exit(exit_code([result], strict=strict))

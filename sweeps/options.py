@@ -14,6 +14,7 @@ import typer
 
 from dualsweep.sweeps.exits import FAILED, INTERRUPTED
 from dualsweep.sweeps.interrupts import asked_to_end
+from dualsweep.sweeps.records.json_form import plain
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, lasting_folder, lasting_path, local_path
@@ -133,18 +134,7 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Writes a `--json` file where one was asked for."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, json.dumps(_finite(content), indent=2) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: such numbers are null."""
-    if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
+        write_file(path, json.dumps(plain(content), indent=2) + "\n")
 
 
 #: What a machine may refuse at any write, and no traceback explains: a full disk, a quota, a read-only or failing one.

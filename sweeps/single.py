@@ -73,7 +73,7 @@ def _run(checked: Checked, driven: Driven, console: Console, on_report: OnReport
     console.print(f"output: {checked.output}", highlight=False, soft_wrap=True)
     if checked.store is not None:
         console.print(
-            _logged(checked.store, checked.output, local, explained, checked.document.file), highlight=False, soft_wrap=True
+            _logged(checked.store, checked.output, local, explained, checked.document.source), highlight=False, soft_wrap=True
         )
     return explained
 

@@ -101,7 +101,9 @@ def _run(checked: Checked, driven: Driven, console: Console, listener: ReportLis
                 console.print(undelivered, highlight=False, soft_wrap=True)
         sweep = None if undelivered else tracker.run_id
         reviewed = _reviewed(checked, plan, folder, broken_off if run_status == "KILLED" else None, sweep, console)
-        return replace(reviewed, stopped=study.stopped, amortised=amortised or ended_in(plan, checked.output))
+        amortised = amortised or ended_in(plan, checked.output)
+        keep_summary(folder, {"stopped": study.stopped, "amortised": amortised and amortised.to_json()})
+        return replace(reviewed, stopped=study.stopped, amortised=amortised)
 
 
 def _run_trials(

@@ -14,8 +14,7 @@ from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.sweeps.records.run_of_file import run_of_file
-from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of
-from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of, trial_folder
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.reports.place import store_of
 from dualsweep.sweeps.tracking.kept_store import asked_by_variable
@@ -56,7 +55,7 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
     copy = brought_if_mirrored(run := run_of_file(run))
     place = local_path(copy) if is_local(run) or (is_local(copy) and is_sweep_folder(local_path(copy))) else None
     if place is not None and place.is_dir() and is_sweep_folder(place):
-        chosen = _in_folder(recommended_folder(place, run) if trial is None else _trial(place, trial))
+        chosen = _in_folder(recommended_folder(place, run) if trial is None else trial_folder(place, trial))
         return replace(chosen, said=chosen.said or said_of(place, run)) if trial is None else chosen
     if trial is not None:
         rule, remedy = "must go with a sweep's output folder", "drop it, or give the folder of the sweep"
@@ -64,17 +63,6 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
     if place is None or place.exists():
         return _in_folder(place) if place is not None else Chosen(_located(run), None)
     return _in_mlflow(run, tracking_uri)
-
-
-def _trial(sweep: Path, trial: str) -> Path:
-    """The folder of a trial by its number or name; of one of several trainings, that of the first sound one."""
-    records = {each.id: each for each in TrialRecord.load_all(sweep)}
-    name = f"{int(trial):04d}" if trial.isdecimal() else trial
-    if name not in records:
-        known = ", ".join(list(records)[:8]) or "none"
-        rule, remedy = "must be a trial of the sweep that has ended", f"name one of {known}"
-        raise InputError([Diagnostic(("--trial",), rule, f"{show(trial)} for {sweep}", remedy, "command line", 1)])
-    return sweep / "trials" / records[name].training
 
 
 def _in_folder(folder: Path) -> Chosen:

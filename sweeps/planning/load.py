@@ -72,7 +72,8 @@ def plan_from(
         InputError: with `problems` and every problem found.
     """
     if "formulation" in document.data and not is_sweep(document):
-        remedy = f"run `dualsweep train {shlex.quote(document.file)}`, or name it as the `recipe` of a sweep"
+        train = f"run `dualsweep train {shlex.quote(document.file)}`" if document.source else "give it to `dualsweep.train`"
+        remedy = f"{train}, or name it as the `recipe` of a sweep"
         raise InputError([Diagnostic((), "must be a sweep", "a recipe", remedy, document.file, 1)])
     on_recipe = _lay_on_sweep(document, overrides, problems)
     if store is not None and isinstance(document.data.get("mlflow"), dict):
@@ -118,7 +119,7 @@ def _complete(
         problems += check_informed(document, parameters, budgets, recipe)
     if sweep is None:
         return None
-    plan = Plan(sweep, document, recipe, completed, tuple(parameters), budgets)
+    plan = Plan(sweep, document, recipe, completed, tuple(parameters), budgets, tuple(on_recipe))
     if sweep.continuation is not None and not search_problems:
         problems += check_continuation(document, parameters, budgets, recipe, sweep.continuation.steps)
     problems += check_tolerances(budgets, completed, recipe)

@@ -23,7 +23,7 @@ from dualsweep.sweeps.planning.study_address import storage_url
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.yaml_file import Document, validate
 from dualsweep.trainer.recipe.bound import Kind
-from dualsweep.trainer.recipe.load import OverlaidDocument
+from dualsweep.trainer.recipe.load import OverlaidDocument, Override
 from dualsweep.trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ AMORTISED_STEPS = 3
 class Plan:
     """A checked sweep. `recipe` and `recipe_document` are the base that trials vary, with every fixed value in it.
 
-    `budgets` are those of the `parameters` that bound constraints, in their order.
+    `budgets` are those of the `parameters` that bound constraints, in their order. `on_recipe` are the overrides of the recipe's
+    keys, which `document` does not have.
     """
 
     sweep: Sweep
@@ -46,6 +47,7 @@ class Plan:
     recipe_document: OverlaidDocument
     parameters: tuple[Parameter, ...]
     budgets: tuple[Budget, ...]
+    on_recipe: tuple[Override, ...] = ()
 
     @property
     def name(self) -> str:

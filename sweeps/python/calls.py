@@ -25,7 +25,7 @@ from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.python.swept import Swept
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.sweeps.records.run_of_file import run_of_file
-from dualsweep.sweeps.records.sweep_summary import summary_in
+from dualsweep.sweeps.records.sweep_summary import amortised_in, summary_in
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.sweeps.reports.explaining import explain_run
@@ -112,7 +112,7 @@ def load(run: str | Path) -> Run | Swept:
     kept = summary_in(folder)
     names = {each.name for each in fields(Results)}
     found: dict[str, Any] = {"front": [], "hypervolume": None, "reference_point": None, "interrupted": True}
-    found |= {key: value for key, value in kept.items() if key in names}
+    found |= {key: value for key, value in kept.items() if key in names} | {"amortised": amortised_in(folder)}
     return _swept(Results(trials=TrialRecord.load_all(folder), **found), kept.get("name", folder.name), folder)
 
 

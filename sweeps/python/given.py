@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dualsweep.sweeps.planning.load import plan_from
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.python_values import as_yaml
 from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import load
-from dualsweep.trainer.recipe.load import OverlaidDocument, Override, recipe_from
+from dualsweep.trainer.recipe.load import OverlaidDocument, Override, lay_over, recipe_from
 from dualsweep.trainer.recipe.recipe import Recipe
 
 Values = Mapping[str, Any]
@@ -30,10 +30,12 @@ def recipe_given(recipe: str | Path | Values | Recipe, values: Values | None) ->
         InputError: with every problem found.
     """
     if isinstance(recipe, Recipe):
-        plain = recipe.model_dump(mode="json")
-        if not values:
-            return recipe, OverlaidDocument("recipe", plain)
-        recipe = plain
+        overrides = _overrides(values)
+        checked = recipe_from(_made(recipe.model_dump(mode="json"), "recipe"), overrides) if overrides else recipe
+        # Whoever wrote it, values that are the defaults' are not told from those that nobody wrote.
+        written = _made(recipe.model_dump(mode="json", exclude_defaults=True), "recipe")
+        lay_over(written, overrides)
+        return checked, written
     document = _document(recipe, "recipe")
     return recipe_from(document, _overrides(values)), document
 
@@ -47,10 +49,8 @@ def plan_given(sweep: str | Path | Values | Plan, values: Values | None) -> Plan
     if isinstance(sweep, Plan):
         if not values:
             return sweep
-        document = OverlaidDocument(sweep.document.file, copy.deepcopy(sweep.document.data), dict(sweep.document.lines))
-    else:
-        document = _document(sweep, "sweep")
-    return plan_from(document, _overrides(values), [])
+        return plan_from(copy.deepcopy(sweep.document), [*sweep.on_recipe, *_overrides(values)], [])
+    return plan_from(_document(sweep, "sweep"), _overrides(values), [])
 
 
 def _document(given: str | Path | Values, kind: str) -> OverlaidDocument:
@@ -59,7 +59,12 @@ def _document(given: str | Path | Values, kind: str) -> OverlaidDocument:
     if not isinstance(given, Mapping):
         rule, remedy = f"must be a {kind}", "give the path of its YAML file, or a dict of what that would hold"
         raise InputError([Diagnostic((), rule, f"`{type(given).__name__}`", remedy, kind, 1)])
-    return OverlaidDocument(kind, _plain(given))
+    return _made(as_yaml(given), kind)
+
+
+def _made(plain: dict[Any, Any], kind: str) -> OverlaidDocument:
+    """The document of what no file has; `kind` stands for one in what is said of it."""
+    return OverlaidDocument(kind, plain, in_python=True)
 
 
 def place_given(place: object, name: str) -> str | None:
@@ -82,10 +87,24 @@ def required_place(place: object, name: str) -> str:
     raise mistake(name, "must be a place", place, "give a path or a URI, as text or a pathlib.Path")
 
 
-def check_count(name: str, given: object, least: int) -> None:
-    """Raises InputError for what is no whole number from `least` on, of at most 63 bits."""
-    if type(given) is not int or not least <= given < 2**63:
+def count_given(name: str, given: object, least: int) -> int:
+    """A whole number from `least` on, of at most 63 bits; NumPy's too.
+
+    Raises:
+        InputError: it is something else.
+    """
+    count = whole_number(given)
+    if count is None or not least <= count < 2**63:
         raise mistake(name, f"must be a whole number from {least}", given, f"give e.g. {max(least, 16)}")
+    return count
+
+
+def whole_number(given: object) -> int | None:
+    """A whole number, NumPy's too; None of what is none."""
+    try:
+        return None if isinstance(given, bool) else operator.index(given)  # type: ignore[arg-type]  # what is none raises
+    except TypeError:
+        return None
 
 
 def text_given(text: object, name: str, example: str) -> str | None:
@@ -119,7 +138,7 @@ def preference_given(prefer: object) -> str | None:
     if prefer is None or isinstance(prefer, str):
         return prefer
     try:
-        return json.dumps(dict(prefer))  # type: ignore[call-overload]  # what is no mapping raises
+        return json.dumps(as_yaml(dict(prefer)))  # type: ignore[call-overload]  # what is no mapping raises
     except (TypeError, ValueError):
         raise mistake("prefer", "must be a preference", prefer, "give e.g. {'weights': {'objective': 1}}") from None
 
@@ -134,15 +153,6 @@ def _overrides(values: Values | None) -> list[Override]:
         raise mistake("set", "must be a dict of dotted keys", values, "give e.g. {'train.steps': 500}")
     if odd := [key for key in values or {} if not isinstance(key, str)]:
         raise mistake("set", "must have texts as keys", odd[0], "give e.g. {'train.steps': 500}")
-    return [Override(key, _plain(value), "set", line) for line, (key, value) in enumerate((values or {}).items(), start=1)]
-
-
-def _plain(value: Any) -> Any:
-    """A copy as YAML would have it: of NumPy's numbers and arrays, tuples and paths too."""
-    if isinstance(value, Mapping):
-        return {_plain(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return str(value) if isinstance(value, Path) else copy.deepcopy(value)
+    return [
+        Override(key, as_yaml(value, (key,)), "set", line) for line, (key, value) in enumerate((values or {}).items(), start=1)
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dualsweep.sweeps.python.explanation import Explanation
-from dualsweep.sweeps.python.given import check_count, mistake, required_place
+from dualsweep.sweeps.python.given import count_given, mistake, required_place
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.trainer.config.diagnostics import InputError
@@ -48,7 +48,7 @@ class Run(Result):
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/recipe.md)."""
-        return self._known.result.to_json()
+        return self._known.as_training()
 
     def explain(self) -> Explanation:
         """What became of each constraint, with the evidence and what to change, as `dualsweep explain` says it."""
@@ -77,10 +77,8 @@ class Run(Result):
         from dualsweep.trainer.samplers.grid import TooManyStepsError
         from dualsweep.trainer.samplers.registry import SAMPLERS
 
-        check_count("n", n, 1)
-        check_count("seed", seed, 0)
-        if steps is not None:
-            check_count("steps", steps, 1)
+        n, seed = count_given("n", n, 1), count_given("seed", seed, 0)
+        steps = None if steps is None else count_given("steps", steps, 1)
         if sampler is not None and sampler not in SAMPLERS:
             raise mistake("sampler", f"must be one of {', '.join(SAMPLERS)}", sampler, "give one, or none")
         model = restore(find_checkpoint(self._delivered))

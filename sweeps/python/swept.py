@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualsweep.sweeps.python.explanation import Explanation
-from dualsweep.sweeps.python.given import mistake
+from dualsweep.sweeps.python.given import mistake, whole_number
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.python.run import Run
-from dualsweep.sweeps.records.sweep_summary import recommended_folder
+from dualsweep.sweeps.records.sweep_summary import recommended_folder, trial_folder
 from dualsweep.sweeps.reports.explaining import explain_run
 from dualsweep.sweeps.trials.results import Results
+from dualsweep.trainer.config.diagnostics import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,12 +33,14 @@ class Swept(Results):
         Raises:
             InputError: there is no such trial, it has not ended, or no trial was named and none is recommended.
         """
-        if isinstance(trial, bool) or not isinstance(trial, str | int | None):
+        number = whole_number(trial)
+        if number is None and not isinstance(trial, str | None):
             raise mistake("trial", "must be a trial's number or name", trial, "give e.g. 7 or '0007'")
-        name = f"{trial:04d}" if isinstance(trial, int) else trial
-        trainings = {each.id: each.training for each in self.trials}
-        below = self.folder / "trials"
-        place = recommended_folder(self.folder) if name is None else below / trainings.get(name, name)
+        name = trial if number is None else str(number)
+        try:
+            place = recommended_folder(self.folder) if name is None else trial_folder(self.folder, str(name))
+        except InputError as error:
+            raise InputError([each.at(("trial",), "Python", 1) for each in error.diagnostics]) from None
         return Run.of_training(explain_run(str(place), None), place)
 
     def explain(self, trial: str | int | None = None) -> Explanation:

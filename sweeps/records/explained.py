@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from dualsweep.sweeps.records.json_form import plain
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -56,6 +57,11 @@ class Explained:
 
     def to_json(self) -> list[dict[str, Any]]:
         return to_json(self.verdicts)
+
+    def as_training(self) -> dict[str, Any]:
+        """The form of `--json` files of a training (docs/recipe.md)."""
+        form: dict[str, Any] = plain({**self.result.to_json(), "verdicts": self.to_json()})
+        return form
 
 
 def write(explained: Explained, folder: Path) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dualsweep.sweeps.records.folder_kind import REVIEW, is_sweep_folder
-from dualsweep.sweeps.records.trial_record import TrialRecord
+from dualsweep.sweeps.records.trial_record import TrialRecord, trial_name
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.own_files import read_own
+from dualsweep.trainer.result import Result, read_result
 from dualsweep.trainer.storage import is_local, local_path, write_file
 
 
@@ -24,6 +26,16 @@ def keep_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 def summary_in(folder: Path) -> dict[str, Any]:
     """What the last review found; empty where there was none."""
     return read_own(folder / REVIEW, _mapping) or {}
+
+
+def amortised_in(folder: Path) -> Result | None:
+    """How the amortised training of the sweep had ended when it was last reviewed; None without one."""
+    return read_own(folder / REVIEW, _amortised)
+
+
+def _amortised(text: bytes) -> Result | None:
+    kept = _mapping(text).get("amortised")
+    return None if kept is None else read_result(json.dumps(kept).encode())
 
 
 def _mapping(text: bytes) -> dict[str, Any]:
@@ -51,6 +63,23 @@ def recommended_folder(folder: Path, named: str = "") -> Path:
         remedy = f"name one trial, {example}, or first: dualsweep front {shlex.quote(sweep)}"
         raise InputError([Diagnostic(("RUN",), "must have a trial to recommend", f"{sweep}: {why}", remedy, "command line", 1)])
     return folder / "trials" / records[name].training
+
+
+def trial_folder(sweep: Path, trial: str) -> Path:
+    """The folder of a trial by its number or name, `7` or `0007`; of one of several trainings that of the first sound one, unless
+    its name goes on with another, `0007/seed-1`.
+
+    Raises:
+        InputError: the sweep has no such trial that has ended.
+    """
+    records = {each.id: each for each in TrialRecord.load_all(sweep)}
+    named, _, below = trial.partition("/")
+    name = trial_name(int(named)) if named.isdecimal() else named
+    if name not in records:
+        known = ", ".join(list(records)[:8]) or "none"
+        rule, remedy = "must be a trial of the sweep that has ended", f"name one of {known}"
+        raise InputError([Diagnostic(("--trial",), rule, f"{show(trial)} for {sweep}", remedy, "command line", 1)])
+    return sweep / "trials" / (f"{name}/{below}" if below else records[name].training)
 
 
 def _candidates(kept: Mapping[str, Any]) -> list[str | None]:

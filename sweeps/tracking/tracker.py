@@ -58,7 +58,7 @@ class Tracker:
             plan.tracking_uri, Ledger.open(output, plan.tracking_uri, plan.experiment), self._folder, on_warning
         )
         self._refuses, self._paused = False, False
-        self._origin = origin(plan.document.file)
+        self._origin = origin(plan.document.source)
         self._trials: dict[str, Spool] = {}
         self.sweep = self._named(SWEEP)
         self._begin()

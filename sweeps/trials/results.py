@@ -10,6 +10,7 @@ from dualsweep.analysis.judging import judge
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.exits import exit_code
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.json_form import plain
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.result import Result
 
@@ -58,7 +59,7 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json` files (docs/sweep.md)."""
-        return {
+        form: dict[str, Any] = {
             "trials": [record.to_json() for record in self.trials],
             "front": self.front,
             "hypervolume": self.hypervolume,
@@ -69,3 +70,5 @@ class Results:
             "prices": [dict(price) for price in self.prices],
             **({"amortised": self.amortised.to_json()} if self.amortised is not None else {}),
         }
+        plainly: dict[str, Any] = plain(form)
+        return plainly

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import dualsweep as ds
 from dualsweep.sweeps import whole_sweep
 from dualsweep.sweeps.checking import checked_plan
 from dualsweep.sweeps.journal import INTERVAL
@@ -17,7 +18,7 @@ from dualsweep.sweeps.output import Screen
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.amortising import run_amortised
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import Result
+from dualsweep.trainer.result import Result, failed
 from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import again, finished
 from tests.sweeps.test_report_listener import AsTune
@@ -99,3 +100,27 @@ def test_status_tells_of_the_amortised_training_while_it_goes_on_and_again_when_
         (row,) = status_of(tmp_path)
         assert (row["state"], row["step"]) == ("interrupted", 4)
     assert seen == [("amortised", "starting", 0), ("amortised", "running", 4, 12, "training")] * 2
+
+
+def test_the_json_file_is_what_a_sweep_and_its_folder_have_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also why it ended early, and how its amortised training ended, which broke off."""
+    AsTune(monkeypatch)
+    search = {"constraints.four.at_most": {"uniform": [0.3, 0.6]}}
+    sampler = {"name": "dual_informed", "tolerance": 100.0}
+    with monkeypatch.context() as patch:
+        patch.chdir(finished(tmp_path, search=search, sampler=sampler, trials=8, amortised=True))
+        patch.setattr(whole_sweep, "run_amortised", partial(run_amortised, training=breaks_off))
+        swept = ds.sweep("sweep.yaml")
+        assert swept.stopped and swept.amortised is not None and swept.exit_code == 3
+        loaded = ds.load("runs/s")
+        assert isinstance(loaded, ds.Swept) and loaded.exit_code == 3
+        assert loaded.to_json() == swept.to_json()
+        assert dualsweep_here("sweep", "sweep.yaml", "--json", "s.json", folder=tmp_path).returncode == 3
+        assert ds.load("runs/s").to_json() == swept.to_json()
+    told = json.loads((tmp_path / "s.json").read_text())
+    assert told == swept.to_json() and told["amortised"]["objective"] is None
+
+
+def breaks_off(recipe: Recipe, output: str, on_report: Any) -> Result:
+    """An amortised training that fails, of which its own folder has no result."""
+    return failed("it broke off")

@@ -31,11 +31,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass
 class Document:
-    """A parsed file: plain data, and the line on which each key stands."""
+    """A parsed file: plain data, and the line on which each key stands; `file` is but a word where it was made `in_python`."""
 
     file: str
     data: dict[Any, Any]
     lines: dict[Keys, int] = field(default_factory=dict)
+    in_python: bool = field(default=False, kw_only=True)
+
+    @property
+    def source(self) -> str:
+        """The file, "" where Python made it."""
+        return "" if self.in_python else self.file
 
     def line(self, keys: Sequence[Key]) -> int:
         """The line of `keys`, or of the nearest enclosing key that is written in the file."""

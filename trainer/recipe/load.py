@@ -14,6 +14,7 @@ from typing import Any
 
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Key, Keys
 from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, assign, places
+from dualsweep.trainer.config.python_values import as_yaml
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_file import Document, load, parse, validate
 from dualsweep.trainer.config.yaml_tree import FIX_SYNTAX
@@ -142,7 +143,10 @@ def overrides_given(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[
         InputError: it is neither.
     """
     if isinstance(overrides, Mapping):
-        return [Override(str(key), value, "overrides", at) for at, (key, value) in enumerate(overrides.items(), 1)], []
+        return [
+            Override(str(key), as_yaml(value, (str(key),)), "overrides", at)
+            for at, (key, value) in enumerate(overrides.items(), 1)
+        ], []
     if isinstance(overrides, str) or not isinstance(overrides, Sequence) or not all(isinstance(each, str) for each in overrides):
         rule, remedy = "must be a dict of dotted keys, or texts `key=value`", "give e.g. {'train.steps': 500}"
         raise InputError([Diagnostic(("overrides",), rule, show(overrides), remedy, "Python", 1)])
@@ -172,7 +176,7 @@ def recipe_from(document: OverlaidDocument, overrides: Iterable[Override], probl
         InputError: it or an override is wrong; with `problems` and every problem found.
     """
     if "formulation" not in document.data and is_sweep(document):
-        remedy = f"run `dualsweep sweep {shlex.quote(document.file)}`"
+        remedy = f"run `dualsweep sweep {shlex.quote(document.file)}`" if document.source else "give it to `dualsweep.sweep`"
         raise InputError([Diagnostic((), "must be a recipe", "a sweep", remedy, document.file, 1)])
     recipe = validate_recipe(document, [*problems, *lay_over(document, overrides)])
     if untold := tolerance_problems(recipe, document, without_tolerance(recipe)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import subprocess
 import sys
@@ -10,9 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 import dualsweep as ds
-from dualsweep.sweeps.python.given import recipe_given
+from dualsweep.sweeps.checking import checked_read
+from dualsweep.sweeps.python.given import count_given, plan_given, preference_given, recipe_given
+from dualsweep.trainer.config import yaml_core
+from tests.stores import empty_store
 from tests.sweeps.here import dualsweep_here
 from tests.test_runs_of_0_1 import unpack
 
@@ -92,6 +98,14 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.load("mlruns"), "must be a training that has ended"),
         (lambda: ds.load("runs/tiny-sweep/trials/0007"), "must be a training that has ended"),
         (lambda: ds.load("nope://a/b"), "run: must be"),
+        (lambda: ds.train({"name": "a", "data": {None: 4}}), "Python:1: data: must have texts or whole numbers as keys"),
+        (
+            lambda: ds.train({"name": "a", "data": {(1, 2): 4}}),
+            "Python:1: data: must have texts or whole numbers as keys, but got (1",
+        ),
+        (lambda: ds.train("recipe.yaml", set={"data.keep": {0.5: 1}}), "Python:1: data.keep: must have texts or whole numbers"),
+        (lambda: ds.train({"recipe": "recipe.yaml"}), "must be a recipe, but got a sweep; give it to `dualsweep.sweep`"),
+        (lambda: ds.sweep({"formulation": "x"}), "must be a sweep, but got a recipe; give it to `dualsweep.train`, or"),
         (lambda: ds.train("recipe.yaml", tracking_uri=Path("a.db")), "tracking_uri: must be a text, but got"),  # type: ignore[arg-type]
         (lambda: ds.front("runs/tiny-sweep", tracking_uri=[]), "tracking_uri: must be a text, but got []"),  # type: ignore[arg-type]
         (lambda: ds.train("recipe.yaml", address=1), "address: must be a text, but got 1"),  # type: ignore[arg-type]
@@ -172,6 +186,30 @@ def test_what_a_notebook_has_at_hand_is_as_yaml_would_have_it(there: Path) -> No
     assert (recipe.train.steps, recipe.train.lr, recipe.checkpoint.to) == (40, 0.5, "kept")
     assert recipe.model.unet is not None and recipe.model.unet.channels == [8, 16]
     assert isinstance(odd["train"]["steps"], np.int64)
+    laid = {"model.unet.channels": (np.int64(8), 16), "checkpoint.to": Path("kept"), "train.steps": np.int64(9)}
+    recipe, _ = ds.load_recipe(there / "recipe.yaml", laid)
+    assert (recipe.train.steps, recipe.checkpoint.to) == (9, "kept")
+    assert ds.load_plan(there / "sweep.yaml", {"trials": np.int64(9)}).trials == 9
+    assert preference_given({"weights": {"objective": np.int64(1)}}) == '{"weights": {"objective": 1}}'
+
+
+def test_numpys_whole_numbers_are_counts_and_trials(there: Path) -> None:
+    swept = ds.load(there / "runs/tiny-sweep")
+    assert isinstance(swept, ds.Swept) and swept.run(np.int64(1)).title == "tiny-sweep 0001"  # type: ignore[arg-type]
+    assert count_given("n", np.int32(2), 1) == 2
+    for each in (True, np.bool_(True), np.float64(2.0), 2.0, "2", None):
+        with pytest.raises(ds.InputError, match="n: must be a whole number from 1"):
+            count_given("n", each, 1)
+
+
+def test_what_was_laid_over_a_plan_stays_under_what_is_laid_over_it_anew(there: Path) -> None:
+    file, laid = there / "sweep.yaml", {"train.steps": 50, "trials": 5}
+    plan = ds.load_plan(file, laid)
+    again = plan_given(plan, {"trials": 4})
+    assert (again.recipe.train.steps, again.trials) == (50, 4)
+    assert plan_given(again, {"seed": 9}).recipe.train.steps == 50
+    assert plan_given(again, {"train.steps": 60}).recipe.train.steps == 60
+    assert plan.trials == 5  # what was given is left as it was
 
 
 @pytest.mark.parametrize(
@@ -194,3 +232,53 @@ def test_places_and_trials_are_what_they_are_meant_for(there: Path) -> None:
     for call in (lambda: run.export(None), lambda: run.export(1), lambda: swept.run(True), lambda: swept.run(1.0)):  # type: ignore
         with pytest.raises(ds.InputError, match=r"must be a place, but got|must be a trial's number or name, but got"):
             call()
+
+
+def test_a_trial_is_named_as_the_commands_option_has_it(there: Path) -> None:
+    swept = ds.load(there / "runs/tiny-sweep")
+    assert isinstance(swept, ds.Swept)
+    assert {str(swept.run(each).folder) for each in (1, "1", "01", "0001")} == {str(there / "runs/tiny-sweep/trials/0001")}
+    assert repr(swept.explain("1")) == repr(swept.explain(1))
+    for unknown in (7, -1, "7", "x", ""):
+        with pytest.raises(ds.InputError, match=r"trial: must be a trial of the sweep that has ended, .* one of 0000, 0001"):
+            swept.run(unknown)
+
+
+def test_of_a_recipe_only_what_somebody_wrote_is_warned_of(there: Path) -> None:
+    def warned(recipe: ds.Recipe, values: dict[str, object]) -> list[str]:
+        found = checked_read(*recipe_given(recipe, values), str(there / "runs/new"), None, None, "light").found
+        return [str(each) for each in found.warnings if "which it ignores" in str(each)]
+
+    recipe, _ = ds.load_recipe(there / "recipe.yaml")
+    stored = ds.Recipe.stored(yaml_core.write(recipe.model_dump(mode="json")))  # which has each default written out
+    assert warned(recipe, {}) == warned(stored, {}) == warned(recipe, {"train.steps": 30}) == []
+    for each in (recipe, stored):
+        (line,) = warned(each, {"dual.trust": 0.3})
+        assert line == "set:1: dual.trust: should be of use to the recipe, but got 0.3, which it ignores; drop it"
+
+
+def test_what_python_made_has_the_script_as_its_source(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(there)
+    plain = yaml.safe_load(Path("recipe.yaml").read_text())
+    script, names = Path(sys.argv[0]).name, []
+    for at, given in enumerate((plain, ds.load_recipe("recipe.yaml")[0], "recipe.yaml")):
+        ds.train(given, tracking_uri=(store := empty_store(there, f"source-{at}.db")))
+        (run,) = MlflowClient(store).search_runs(["1"])
+        names.append(Path(run.data.tags["mlflow.source.name"]).name)
+    assert names == [script, script, "recipe.yaml"]
+    sweep = {**yaml.safe_load(Path("sweep.yaml").read_text()), "recipe": plain}
+    assert plan_given(plan_given(sweep, None), {"trials": 1}).document.source == ""
+    assert plan_given("sweep.yaml", {"trials": 1}).document.source == str(there / "sweep.yaml")
+
+
+def test_the_json_file_is_what_a_training_and_its_folder_have_in_python(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has ended, so that nothing is trained; a figure of it is of no number, of which JSON has none."""
+    monkeypatch.chdir(shutil.copytree(there, there.parent / "with-nan"))
+    result = Path("runs/tiny/result.json")
+    result.write_text(json.dumps({**(kept := json.loads(result.read_text())), "metrics": {**kept["metrics"], "odd": math.nan}}))
+    done = dualsweep_here("train", "recipe.yaml", "--json", "t.json", folder=Path.cwd())
+    told = json.loads(Path("t.json").read_text())
+    assert done.returncode == 0 and told["metrics"]["odd"] is None and told["verdicts"][0]["name"] == "four"
+    trained, loaded = ds.train("recipe.yaml"), ds.load("runs/tiny")
+    assert trained.to_json() == loaded.to_json() == told
+    assert math.isnan(trained.metrics["odd"])
