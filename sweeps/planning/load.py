@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dualsweep.sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances, searched_budgets
 from dualsweep.sweeps.planning.early_stopping import check_early_stopping
 from dualsweep.sweeps.planning.kinds import WORDS
-from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.plan import Plan, implied_objectives
 from dualsweep.sweeps.planning.preferring import check_prefer
 from dualsweep.sweeps.planning.rules import (
     check_amortised,
@@ -83,7 +83,6 @@ def plan_from(
     base = _read(problems, lambda: _base(document))
     plan = None
     if base is not None:
-        problems += check_objectives(document, _names(base))
         problems += check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems, store)
     if problems or plan is None:
@@ -105,6 +104,7 @@ def _complete(
     completed = copy.deepcopy(base)
     laid = lay_over(completed, [*_written_in(document, "resources"), *fixed])
     recipe = _read(problems, lambda: validate_recipe(completed, laid))
+    problems += check_objectives(document, _names(base), () if recipe is None else implied_objectives(recipe))
     if recipe is None:  # a bad fixed value should not hide what is wrong with the search
         unchanged = _read([], lambda: validate_recipe(base))
         problems += resolve(document, base, entries, fixed)[1] if unchanged is not None else []

@@ -87,6 +87,29 @@ def test_without_constraints_the_objective_is_alone(tmp_path: Path) -> None:
     assert dict(load_plan(tmp_path / "sweep.yaml").objectives) == {"objective": "minimize"}
 
 
+BOTH_FROM_BELOW = RECIPE.replace("at_most", "at_least")
+MIXED = RECIPE.replace("at_most", "at_least", 1)
+EQUAL = RECIPE.replace("at_most", "equals")
+
+
+@pytest.mark.parametrize(("recipe", "names"), [
+    (BOTH_FROM_BELOW, "objective, value/four, value/five"), (MIXED, "objective, value/four, value/five"),
+    (EQUAL, "objective"), (RECIPE, "objective, value/max"),
+])  # fmt: skip
+def test_a_reference_point_has_a_number_for_each_objective_that_follows_from_the_recipe(
+    tmp_path: Path, recipe: str, names: str
+) -> None:
+    sweep = "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {log_uniform: [0.001, 0.1]}}\ntrials: 2\nreference_point: POINT\n"
+    count = len(names.split(", "))
+    read = load_plan(write(tmp_path, sweep.replace("POINT", str([0.5] * count)), recipe))
+    assert ", ".join(read.objectives) == names and read.sweep.reference_point == [0.5] * count
+    point = [0.5] * (1 + count % 3)
+    assert told(write(tmp_path, sweep.replace("POINT", str(point)), recipe)) == [
+        f"sweep.yaml:5: reference_point: must hold one number for each of the {count} objectives, but got {point}; "
+        f"write one number for each, in their order: {names}"
+    ]
+
+
 def test_a_recipe_may_stand_in_the_sweep(tmp_path: Path) -> None:
     recipe = "".join(f"  {line}" for line in RECIPE.splitlines(True))
     path = write(tmp_path, SWEEP.replace("recipe: recipe.yaml\n", f"recipe:\n{recipe}"), recipe=None)
@@ -212,7 +235,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
         "sweep.yaml:22: objectives.objectiv: must be a metric of the recipe's runs, but got `objectiv`; "
         f"did you mean `objective`? Valid: {metrics}, or a metric of the evaluation, `eval/...`",
         "sweep.yaml:23: reference_point: must hold one number for each of the 1 objectives, but got [1, 2]; "
-        "write one number for each, in their order",
+        "write one number for each, in their order: objectiv",
         f"sweep.yaml:24: constraints.*.name: {name}",
         "sweep.yaml:25: trials: must be greater than or equal to 1, but got 0; write the number of trials, e.g. 12",
     ]  # fmt: skip
