@@ -58,6 +58,35 @@ def test_an_objective_is_swept_in_the_direction_of_its_recipe(tmp_path: Path) ->
         load_plan(tmp_path / "sweep.yaml")
 
 
+REWARDED = (
+    "name: r\nformulation: alignment\nmodel: {call: my:model, shape: [2]}\nobjective: {reward: brightness}\n"
+    "constraints:\n  - {name: near, path_kl: {}, at_most: 1.0}\ntrain: {steps: 10}\n"
+)
+MAXIMIZED = (
+    "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {uniform: [0.1, 0.2]}}\ntrials: 2\nobjectives: {objective: DIRECTION, "
+    "value/NAME: minimize}\n"
+)
+FAR = "[{name: far, path_kl: {}, at_most: 2.0}]"
+
+
+@pytest.mark.parametrize(("key", "value", "right", "wrong", "says"), [
+    ("objective.maximize", "true", "maximize near", "minimize near", "must be the recipe's direction, maximize, but got minimize"),
+    ("constraints", FAR, "minimize far", "minimize near", "must be a metric of the recipe's runs, but got `value/near`"),
+])  # fmt: skip
+def test_objectives_are_held_against_the_recipe_with_what_is_laid_over_it(
+    tmp_path: Path, key: str, value: str, right: str, wrong: str, says: str
+) -> None:
+    good, bad = (
+        MAXIMIZED.replace("DIRECTION", direction).replace("NAME", name) for direction, name in (right.split(), wrong.split())
+    )
+    for sets, overrides in ((f"set: {{{key}: {value}}}\n", []), ("", [f"{key}={value}"])):
+        read = load_plan(write(tmp_path, good + sets, REWARDED), overrides)
+        assert list(read.objectives) == ["objective", f"value/{right.split()[1]}"]
+        assert read.objectives["objective"] == ("maximize" if read.recipe.maximizes else "minimize")
+        [only] = told(write(tmp_path, bad + sets, REWARDED), *overrides)
+        assert only.startswith("sweep.yaml:5: objectives.") and says in only
+
+
 @pytest.mark.parametrize(
     ("objective", "evaluation", "says"),
     [

@@ -69,7 +69,8 @@ def test_values_are_copied() -> None:
      "but got 600 with every 19 with 19; write values that fit, e.g. `choice: [1, 2, 10, 24, 600]`"),
     ("{train.steps: {int: [300, 1500]}, dual.every: {choice: [1, 5]}}", "steps: 1500}",
      "search: must make a valid recipe in every corner, in which `train.steps` must be a multiple of dual.every, but got 301 "
-     "with every 5 with train.steps = 301, dual.every = 5; write `choice` with values that fit for `train.steps`, or fix the others"),
+     "with every 5 with train.steps = 301, dual.every = 5; write `choice` with "
+     "values that fit for `train.steps`, or fix the others"),
 ])  # fmt: skip
 def test_whole_numbers_that_are_no_recipe_between_ends_that_are_is_told_once(
     tmp_path: Path, search: str, train: str, said: str
