@@ -110,12 +110,12 @@ class Progress:
             self._time_left.places(count)
             self.say(f"{count} at a time from now on: {reason}")
 
-    def ended(self, name: str, status: str, reason: str, seconds: float, feasible: str = "") -> None:
-        """A training is over; `feasible` is the verdict, empty where there is none."""
+    def ended(self, name: str, status: str, reason: str, seconds: float, feasible: str = "", trainings: int = 1) -> None:
+        """A training is over, or so many of a trial that has none; `feasible` is the verdict, empty where there is none."""
         with self._lock:
             state = self._running.pop(name, TrialState(name, ""))
             self._journal.event("ended", **state.to_json(), status=status, reason=reason, feasible=feasible)
-            self._done += 1
+            self._done += trainings
             if state.evaluating is not None:
                 self._time_left.evaluated(time.monotonic() - state.evaluating)
             self._time_left.ended(name, time.monotonic())

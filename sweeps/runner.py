@@ -26,7 +26,7 @@ from dualsweep.sweeps.studies.study import Study
 from dualsweep.sweeps.studies.telling import told_slacks
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.sweeps.trials.mlflow_runs import MlflowRuns
-from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
+from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed, refused
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import is_local, local_path
 from dualsweep.trainer.metric_point import MetricPoint, Payload
@@ -162,7 +162,7 @@ class Runner:
             ended = load_ends(self._folder, asked.number, self._plan.seeds)
             trial, halt = self._conductor.take_up(asked, ended, self._reported(asked.number))
         except InputError as error:
-            self._record(TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}")))
+            self._refuse(TrialRecord(asked.number, asked.params, refused(error)))
             return
         if halt is None:
             self._settle(trial)  # a kill came between an end and what follows it
@@ -170,6 +170,13 @@ class Runner:
         if halt.run in trial.waiting:
             self._runs.reopen(halt.run)
         self._stop(halt)
+
+    def _refuse(self, record: TrialRecord) -> None:
+        """Ends a trial that has no training; its record comes last, so that after a kill before it all of this is done again."""
+        result = record.result
+        self._tracker.refuse_trial(record.number, record.params, result.reason)
+        self._record(record)
+        self._progress.ended(record.id, result.status, result.reason, result.seconds, trainings=len(self._plan.seeds))
 
     def _reported(self, number: int) -> dict[Seed, Reported]:
         """What each training of a trial has reported, as spooled, where the conductor goes by it."""

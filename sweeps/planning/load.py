@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dualsweep.sweeps.planning.budgets import NAME, check_continuation, check_informed, check_tolerances, searched_budgets
 from dualsweep.sweeps.planning.early_stopping import check_early_stopping
 from dualsweep.sweeps.planning.kinds import WORDS
-from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.plan import Plan, implied_objectives
 from dualsweep.sweeps.planning.preferring import check_prefer
 from dualsweep.sweeps.planning.rules import (
     check_amortised,
@@ -85,8 +85,6 @@ def plan_from(
     base = _read(problems, lambda: _base(document))
     plan = None
     if base is not None:
-        problems += check_objectives(document, _names(base))
-        problems += check_direction(document, base)
         plan = _complete(document, sweep, base, entries, on_recipe, problems, store)
     if problems or plan is None:
         raise InputError(_ordered(problems, [document.file, base.file if base else ""]))
@@ -107,6 +105,7 @@ def _complete(
     completed = copy.deepcopy(base)
     laid = lay_over(completed, [*_written_in(document, "resources"), *fixed])
     recipe = _read(problems, lambda: validate_recipe(completed, laid))
+    problems += _check_objectives(document, base, completed, recipe)
     if recipe is None:  # a bad fixed value should not hide what is wrong with the search
         unchanged = _read([], lambda: validate_recipe(base))
         problems += resolve(document, base, entries, fixed)[1] if unchanged is not None else []
@@ -133,6 +132,17 @@ def _complete(
     problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
     problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
     return plan
+
+
+def _check_objectives(
+    document: OverlaidDocument, base: OverlaidDocument, completed: OverlaidDocument, recipe: Recipe | None
+) -> list[Diagnostic]:
+    """The objectives against the recipe that will be run; where that is invalid, as far as its document tells."""
+    if recipe is None:
+        found = check_objectives(document, _names(completed) or _names(base))
+    else:
+        found = check_objectives(document, [each.name for each in recipe.constraints], implied_objectives(recipe))
+    return found + check_direction(document, completed)
 
 
 def _read(problems: list[Diagnostic], read: Callable[[], Answer]) -> Answer | None:
@@ -234,4 +244,4 @@ def _names(recipe: OverlaidDocument) -> list[str]:
     """The constraints' names in a recipe that may yet be invalid."""
     constraints = recipe.data.get("constraints")
     found = constraints if isinstance(constraints, list) else []
-    return [str(each["name"]) for each in found if isinstance(each, dict) and "name" in each]
+    return [each["name"] for each in found if isinstance(each, dict) and isinstance(each.get("name"), str)]

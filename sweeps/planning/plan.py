@@ -33,6 +33,17 @@ if TYPE_CHECKING:
 AMORTISED_STEPS = 3
 
 
+def implied_objectives(recipe: Recipe) -> dict[str, Direction]:
+    """Metric → direction where the sweep names none: the objective against what is bounded."""
+    objective: dict[str, Direction] = {"objective": "maximize" if recipe.maximizes else "minimize"}
+    kinds = {each.name: each.kind for each in recipe.constraints}
+    if kinds and set(kinds.values()) == {"at_most"}:
+        return {**objective, metric_names.LARGEST_VALUE: "minimize"}
+    directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
+    bounded = {metric_names.value(name): directions[kind] for name, kind in kinds.items() if kind in directions}
+    return {**objective, **bounded}
+
+
 @dataclass(frozen=True)
 class Plan:
     """A checked sweep. `recipe` and `recipe_document` are the base that trials vary, with every fixed value in it.
@@ -55,16 +66,8 @@ class Plan:
 
     @property
     def objectives(self) -> dict[str, Direction]:
-        """Metric → direction, in the order of the file; unless given, the objective against what is bounded."""
-        if self.sweep.objectives is not None:
-            return self.sweep.objectives
-        objective: dict[str, Direction] = {"objective": "maximize" if self.recipe.maximizes else "minimize"}
-        kinds = self._kinds
-        if kinds and set(kinds.values()) == {"at_most"}:
-            return {**objective, metric_names.LARGEST_VALUE: "minimize"}
-        directions: dict[str, Direction] = {"at_most": "minimize", "at_least": "maximize"}
-        bounded = {metric_names.value(name): directions[kind] for name, kind in kinds.items() if kind in directions}
-        return {**objective, **bounded}
+        """Metric → direction, in the order of the file; unless given, those that the recipe implies."""
+        return implied_objectives(self.recipe) if self.sweep.objectives is None else self.sweep.objectives
 
     @property
     def preference(self) -> Preference | None:

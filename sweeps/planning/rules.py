@@ -6,7 +6,7 @@ Imports nothing heavy: bad input is answered before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -133,8 +133,11 @@ def own_metrics(names: Sequence[str]) -> list[str]:
     return known + [f"{prefix}/{name}" for prefix in ("value", "slack", "multiplier") for name in names]
 
 
-def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[Diagnostic]:
-    """Metrics that no run of this recipe can have, and a reference point of another length."""
+def check_objectives(document: OverlaidDocument, names: Sequence[str], implied: Iterable[str] = ()) -> list[Diagnostic]:
+    """Metrics that no run of this recipe can have, and a reference point of another length.
+
+    `implied` are the objectives where the sweep names none: of none it is not known how many there are.
+    """
     problems = []
     objectives, point = document.data.get("objectives"), document.data.get("reference_point")
     objectives = objectives if isinstance(objectives, dict) else {}
@@ -145,10 +148,11 @@ def check_objectives(document: OverlaidDocument, names: Sequence[str]) -> list[D
             problems.append(
                 document.diagnostic(("objectives", metric), "must be a metric of the recipe's runs", f"`{metric}`", remedy)
             )
-    count = len(objectives) or (2 if names else 1)
-    if isinstance(point, list) and len(point) != count:
-        rule = f"must hold one number for each of the {count} objectives"
-        problems.append(document.diagnostic(("reference_point",), rule, show(point), "write one number for each, in their order"))
+    counted = list(map(str, objectives or implied))
+    if isinstance(point, list) and counted and len(point) != len(counted):
+        rule = f"must hold one number for each of the {len(counted)} objectives"
+        remedy = f"write one number for each, in their order: {', '.join(counted)}"
+        problems.append(document.diagnostic(("reference_point",), rule, show(point), remedy))
     return problems
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dualsweep.sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried
+from dualsweep.sweeps.planning.kinds import Integers, Kind, LogUniform, Uniform, listed, read_kind, tried, with_neighbours
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys
 from dualsweep.trainer.config.dotted_keys import NoSuchPlaceError, assign, expand, places
 from dualsweep.trainer.config.wording import show
@@ -25,6 +25,8 @@ from dualsweep.trainer.recipe.recipe import Recipe
 NOT_SEARCHED = ("name", "resources", "checkpoint")
 #: Corners of the search space tried before a sweep starts; above this number only the ends of each key are.
 _CORNERS = 256
+#: Values that are shown of those that fit where others between them do not.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def resolve(
 ) -> tuple[list[Parameter], list[Diagnostic]]:
     """The parameters of a search over a valid recipe, wild-cards expanded; and what is wrong with it.
 
-    Both ends of every range (every choice, and every whole number of a few) must make a valid recipe, as must the corners.
+    Both ends of every range (every choice, and of whole numbers those in `tried`) must make a valid recipe, as must the corners.
     """
     parameters: list[Parameter] = []
     problems: list[Diagnostic] = []
@@ -149,16 +151,27 @@ def _invalid(recipe: OverlaidDocument, params: Mapping[str, Any]) -> list[Diagno
 
 def _check_ends(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Diagnostic]:
     """The problems of one entry's ends, each told at the entry's line; all its parameters are tried alike."""
-    problems: list[Diagnostic] = []
-    for parameter in parameters[:1]:
-        entry = parameter.written
-        if (whole := _wants_whole_numbers(recipe, parameters)) is not None:
-            received = show([entry.kind.ends[0], entry.kind.ends[-1]])
-            return [sweep.diagnostic(entry.keys, "must be whole numbers for this key", received, f"write `int: {list(whole)}`")]
-        for value in tried(entry.kind):
-            for problem in _invalid(recipe, {each.name: value for each in parameters}):
-                problems.append(_at_entry(sweep, recipe, parameters, value, problem))
-    return list(dict.fromkeys(problems))
+    if not parameters:
+        return []
+    entry = parameters[0].written
+    if (whole := _wants_whole_numbers(recipe, parameters)) is not None:
+        received = show([entry.kind.ends[0], entry.kind.ends[-1]])
+        return [sweep.diagnostic(entry.keys, "must be whole numbers for this key", received, f"write `int: {list(whole)}`")]
+    found = [(value, _invalid(recipe, {each.name: value for each in parameters})) for value in tried(entry.kind)]
+    told, remedy = found, None
+    if isinstance(entry.kind, Integers):
+        fit = [value for value, wrong in found if not wrong]
+        between = [each for each in found if fit and fit[0] < each[0] < fit[-1] and each[1]]
+        told = between[:1] or [found[0], found[-1]]
+        remedy = f"write values that fit, e.g. `choice: {_some(fit)}`" if between else None
+    problems = [_at_entry(sweep, recipe, parameters, value, each) for value, wrong in told for each in wrong]
+    return [replace(each, remedy=remedy or each.remedy) for each in dict.fromkeys(problems)]
+
+
+def _some(values: Sequence[int]) -> list[int]:
+    """A few of many values, from the first to the last."""
+    last, shown = len(values) - 1, min(_SHOWN, len(values)) - 1
+    return [values[step * last // shown] for step in range(shown + 1)]
 
 
 def _at_entry(
@@ -194,12 +207,19 @@ def _wants_whole_numbers(recipe: OverlaidDocument, parameters: Sequence[Paramete
 
 def _check_corners(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: Sequence[Parameter]) -> list[Diagnostic]:
     """Ends that are valid one by one may not be together, as a small batch with many workers."""
-    if len(parameters) < 2 or math.prod(len(each.kind.ends) for each in parameters) > _CORNERS:
+    if len(parameters) < 2:
         return []
-    for corner in itertools.product(*(each.kind.ends for each in parameters)):
+    values = [with_neighbours(each.kind) for each in parameters]
+    if math.prod(map(len, values)) > _CORNERS:
+        values = [each.kind.ends for each in parameters]
+    if math.prod(map(len, values)) > _CORNERS:
+        return []
+    for corner in itertools.product(*values):
         params = {each.name: value for each, value in zip(parameters, corner, strict=True)}
         for problem in _invalid(recipe, params):
             rule = f"must make a valid recipe in every corner, in which {_subject(problem)}"
             shown = ", ".join(f"{name} = {value}" for name, value in params.items())
-            return [sweep.diagnostic(("search",), rule, f"{problem.received} with {shown}", problem.remedy)]
+            inner = [each.name for each in parameters if params[each.name] not in each.kind.ends]
+            remedy = f"write `choice` with values that fit for `{inner[0]}`, or fix the others" if inner else problem.remedy
+            return [sweep.diagnostic(("search",), rule, f"{problem.received} with {shown}", remedy)]
     return []

@@ -86,15 +86,27 @@ class Tracker:
         Raises:
             InputError: the params make no valid recipe (`Plan.trial_recipe`).
         """
-        spool = self.spool(number, seed)
-        spool.begin()
-        asked = json.dumps(dict(params), default=str)
-        spool.tags({"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": asked, **self._origin})
+        spool = self._begun(number, params, seed)
         if begun is not None and begun.trial is not None:
             spool.tags({"dualsweep.continued_from": begun.trial})
         recipe = begun_recipe(self.plan.trial_recipe(params), self.plan.sweep.continuation, begun, seed)
         searched = {key: value for key, value in flatten(recipe).items() if key in params}
         spool.params(searched | in_use(recipe) | ({} if seed is None else {"seed": seed}))
+        return spool
+
+    def refuse_trial(self, number: int, params: Mapping[str, Any], reason: str) -> None:
+        """A trial that cannot start, as its values make no valid recipe: its run has failed, with them as params."""
+        spool, known = self._begun(number, params), flatten(self.plan.recipe)
+        spool.params({key: value for key, value in params.items() if key in known})
+        for seed in dict.fromkeys((None, *self.plan.seeds)):  # an earlier version may have begun its trainings
+            if self.is_open(number, seed):
+                self.end_trial(number, "failed", reason, seed)
+
+    def _begun(self, number: int, params: Mapping[str, Any], seed: int | None = None) -> Spool:
+        spool = self.spool(number, seed)
+        spool.begin()
+        asked = json.dumps(dict(params), default=str)
+        spool.tags({"dualsweep.status": "running", "dualsweep.reason": "", "dualsweep.params": asked, **self._origin})
         return spool
 
     def end_trial(self, number: int, status: str, reason: str, seed: int | None = None) -> None:

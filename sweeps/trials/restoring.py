@@ -9,7 +9,7 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.training_ends import load_ends
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial
-from dualsweep.sweeps.trials.runs import OpenTrial, Run
+from dualsweep.sweeps.trials.runs import OpenTrial, Run, refused
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.ray_shell.job import result_in
@@ -33,7 +33,7 @@ def _restored(plan: Plan, asked: ProposedTrial, place: str, folder: Path) -> Tri
     try:
         trial = OpenTrial(plan, asked, load_ends(folder, asked.number, plan.seeds))
     except InputError as error:
-        return TrialRecord(asked.number, asked.params, failed(f"these values make no valid recipe: {error}"))
+        return TrialRecord(asked.number, asked.params, refused(error))
     for run in trial.waiting:
         trial.end(run, _end(run, place, folder))
     assert trial.record is not None

@@ -18,8 +18,9 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.replicates import Replicates
 from dualsweep.sweeps.records.trial_record import TrialRecord, trial_name
 from dualsweep.sweeps.records.trial_start import ProposedTrial, begun_recipe
+from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import Result
+from dualsweep.trainer.result import Result, failed
 
 #: Which training of a trial; None where the trial is one training.
 Seed = int | None
@@ -54,6 +55,11 @@ class Run:
 
 
 Ended = tuple[Run, Result]
+
+
+def refused(error: InputError) -> Result:
+    """How a trial ends whose values make no valid recipe."""
+    return failed(f"these values make no valid recipe: {'; '.join(map(str, error.diagnostics))}")
 
 
 class OpenTrial:

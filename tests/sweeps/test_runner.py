@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from mlflow import MlflowClient
@@ -36,7 +37,7 @@ from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from dualsweep.trainer.storage import RESULT, write_files
 from tests.analysis.made_up import new_store
-from tests.sweeps.files import write
+from tests.sweeps.files import RECIPE, write
 
 SWEEP = """\
 name: digits-minority
@@ -64,11 +65,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
 
 
 @contextmanager
-def conducted(plan: Plan, folder: Path) -> Iterator[Runner]:
-    """A runner as `run_sweep` makes it; what is not over at the end was interrupted."""
+def conducted(plan: Plan, folder: Path, said: IO[str] | None = None) -> Iterator[Runner]:
+    """A runner as `run_sweep` makes it, which says what it does; what is not over at the end was interrupted."""
     with Study(plan, folder) as study:
         tracker = Tracker(plan, folder, print, interval=0.1)
-        with Progress(Console(quiet=True), 6) as progress:
+        with Progress(Console(file=said, quiet=said is None, width=1000), 6) as progress:
             yield Runner(plan, study, tracker, progress, str(folder), Here(folder))
         for asked in study.unfinished():
             tracker.interrupt(asked.number)
@@ -268,3 +269,38 @@ def test_a_training_whose_result_was_written_before_a_kill_is_not_run_again(tmp_
     history = MlflowClient(plan.tracking_uri).get_metric_history(child.info.run_id, "objective")
     assert [(each.step, each.value) for each in history] == [(30, 9.0), (60, result.objective)]
     assert child.info.status == "FINISHED" and child.data.tags["dualsweep.status"] == "converged"
+
+
+STEPS, EVERY = [101 + 10 * each for each in range(20)], [2 * each for each in range(1, 20) if each != 16]
+#: Each choice makes a recipe by itself, and there are too many corners to try; odd steps and an even `every` make none.
+UNLIKE = f"""\
+name: unlike
+recipe: recipe.yaml
+search: {{train.steps: {{choice: {STEPS}}}, dual.every: {{choice: {EVERY}}}}}
+sampler: {{name: random, seed: 0}}
+trials: 3
+seeds: 2
+"""
+
+
+def test_a_trial_whose_values_make_no_recipe_is_told_counted_and_seen_in_mlflow(tmp_path: Path) -> None:
+    uri, _ = new_store(tmp_path, "another")
+    write(tmp_path, UNLIKE, RECIPE.replace("steps: 1500", "steps: 232792560"))
+    plan, folder, said = load_plan(tmp_path / "sweep.yaml", [f"mlflow.tracking_uri={uri}"]), tmp_path / "out", io.StringIO()
+    for _ in range(2):  # the second finds nothing left
+        with conducted(plan, folder, said) as runner:
+            assert runner.next() is None
+    rule = "`train.steps` must be a multiple of dual.every"
+    assert [record.result.status for record in TrialRecord.load_all(folder)] == ["failed"] * 3
+    lines = said.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"trial {number:04d} failed after 0" for number in range(3)]
+    assert all(rule in line and line.endswith(f"({2 * number + 2}/6)") for number, line in enumerate(lines))
+    runs = runs_of(plan)["trial"]
+    assert len(runs) == 3
+    for run in runs.values():
+        assert run.info.status == "FAILED" and rule in run.data.tags["dualsweep.reason"]
+        assert run.data.params.keys() == {"train.steps", "dual.every"}
+    here, there = (each.trials for each in (sweep_record(plan, TrialRecord.load_all(folder)), read_sweep(uri, plan.experiment)))
+    assert [(each.status, each.reason, each.params) for each in here] == [
+        (each.status, each.reason, each.params) for each in there
+    ]

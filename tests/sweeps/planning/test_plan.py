@@ -58,6 +58,35 @@ def test_an_objective_is_swept_in_the_direction_of_its_recipe(tmp_path: Path) ->
         load_plan(tmp_path / "sweep.yaml")
 
 
+REWARDED = (
+    "name: r\nformulation: alignment\nmodel: {call: my:model, shape: [2]}\nobjective: {reward: brightness}\n"
+    "constraints:\n  - {name: near, path_kl: {}, at_most: 1.0}\ntrain: {steps: 10}\n"
+)
+MAXIMIZED = (
+    "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {uniform: [0.1, 0.2]}}\ntrials: 2\nobjectives: {objective: DIRECTION, "
+    "value/NAME: minimize}\n"
+)
+FAR = "[{name: far, path_kl: {}, at_most: 2.0}]"
+
+
+@pytest.mark.parametrize(("key", "value", "right", "wrong", "says"), [
+    ("objective.maximize", "true", "maximize near", "minimize near", "must be the recipe's direction, maximize, but got minimize"),
+    ("constraints", FAR, "minimize far", "minimize near", "must be a metric of the recipe's runs, but got `value/near`"),
+])  # fmt: skip
+def test_objectives_are_held_against_the_recipe_with_what_is_laid_over_it(
+    tmp_path: Path, key: str, value: str, right: str, wrong: str, says: str
+) -> None:
+    good, bad = (
+        MAXIMIZED.replace("DIRECTION", direction).replace("NAME", name) for direction, name in (right.split(), wrong.split())
+    )
+    for sets, overrides in ((f"set: {{{key}: {value}}}\n", []), ("", [f"{key}={value}"])):
+        read = load_plan(write(tmp_path, good + sets, REWARDED), overrides)
+        assert list(read.objectives) == ["objective", f"value/{right.split()[1]}"]
+        assert read.objectives["objective"] == ("maximize" if read.recipe.maximizes else "minimize")
+        [only] = told(write(tmp_path, bad + sets, REWARDED), *overrides)
+        assert only.startswith("sweep.yaml:5: objectives.") and says in only
+
+
 @pytest.mark.parametrize(
     ("objective", "evaluation", "says"),
     [
@@ -85,6 +114,29 @@ def test_without_constraints_the_objective_is_alone(tmp_path: Path) -> None:
     recipe = "".join(line for line in RECIPE.splitlines(True) if "name: f" not in line and "constraints:" not in line)
     write(tmp_path, "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {log_uniform: [0.001, 0.1]}}\ntrials: 2\n", recipe)
     assert dict(load_plan(tmp_path / "sweep.yaml").objectives) == {"objective": "minimize"}
+
+
+BOTH_FROM_BELOW = RECIPE.replace("at_most", "at_least")
+MIXED = RECIPE.replace("at_most", "at_least", 1)
+EQUAL = RECIPE.replace("at_most", "equals")
+
+
+@pytest.mark.parametrize(("recipe", "names"), [
+    (BOTH_FROM_BELOW, "objective, value/four, value/five"), (MIXED, "objective, value/four, value/five"),
+    (EQUAL, "objective"), (RECIPE, "objective, value/max"),
+])  # fmt: skip
+def test_a_reference_point_has_a_number_for_each_objective_that_follows_from_the_recipe(
+    tmp_path: Path, recipe: str, names: str
+) -> None:
+    sweep = "name: s\nrecipe: recipe.yaml\nsearch: {train.lr: {log_uniform: [0.001, 0.1]}}\ntrials: 2\nreference_point: POINT\n"
+    count = len(names.split(", "))
+    read = load_plan(write(tmp_path, sweep.replace("POINT", str([0.5] * count)), recipe))
+    assert ", ".join(read.objectives) == names and read.sweep.reference_point == [0.5] * count
+    point = [0.5] * (1 + count % 3)
+    assert told(write(tmp_path, sweep.replace("POINT", str(point)), recipe)) == [
+        f"sweep.yaml:5: reference_point: must hold one number for each of the {count} objectives, but got {point}; "
+        f"write one number for each, in their order: {names}"
+    ]
 
 
 def test_a_recipe_may_stand_in_the_sweep(tmp_path: Path) -> None:
@@ -212,7 +264,7 @@ def test_everything_wrong_is_told_once_in_the_order_of_the_file(tmp_path: Path) 
         "sweep.yaml:22: objectives.objectiv: must be a metric of the recipe's runs, but got `objectiv`; "
         f"did you mean `objective`? Valid: {metrics}, or a metric of the evaluation, `eval/...`",
         "sweep.yaml:23: reference_point: must hold one number for each of the 1 objectives, but got [1, 2]; "
-        "write one number for each, in their order",
+        "write one number for each, in their order: objectiv",
         f"sweep.yaml:24: constraints.*.name: {name}",
         "sweep.yaml:25: trials: must be greater than or equal to 1, but got 0; write the number of trials, e.g. 12",
     ]  # fmt: skip
