@@ -73,12 +73,14 @@ class Preference:
         return cls(weights, plain.get("scale", "range"), str(plain.get("best", "")), tuple(limits))
 
 
-def read_preference(text: str, run_id: str) -> Preference:
-    """Reads the tag.
+def read_preference(text: str | None, run_id: str) -> Preference | None:
+    """Reads the tag; None where there is none, or `null`, which takes back what an earlier start of the sweep said.
 
     Raises:
         ReviewError: it is no preference.
     """
+    if text is None or text in ("", "null"):
+        return None
     try:
         preference = Preference.from_json(json.loads(text))
         numbers = [*preference.weights.values(), *(limit.bound for limit in preference.meets)]

@@ -72,7 +72,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         drawn=read_draws(tracking_uri, trials) if budgets else {},
         required=decide,
         maximizes=_maximizes(parent, objectives),
-        prefer=read_preference(wanted, parent.info.run_id) if (wanted := tags.get(PREFER)) else None,
+        prefer=read_preference(tags.get(PREFER), parent.info.run_id),
         amortised=read_amortised(client, amortised),
     )
 

@@ -201,10 +201,11 @@ class Plan:
         return {**data, "feasibility": self._with_tolerances(data.get("feasibility") or {})} if self.tolerances else data
 
     def _with_tolerances(self, feasibility: Mapping[str, Any]) -> dict[str, Any]:
-        """A recipe's section with the sweep's tolerances in it."""
-        if not self.tolerances:
+        """A recipe's section with the sweep's tolerances in it, below its own: one number is of all constraints."""
+        own = feasibility.get("tolerance")
+        if not self.tolerances or not (own is None or isinstance(own, Mapping)):
             return dict(feasibility)
-        return {**feasibility, "tolerance": {**self.tolerances, **(feasibility.get("tolerance") or {})}}
+        return {**feasibility, "tolerance": {**self.tolerances, **(own or {})}}
 
     def trial_recipe(self, params: Mapping[str, Any]) -> Recipe:
         """A trial's recipe.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from dualsweep.sweeps.planning.schema import Continuation
+from dualsweep.trainer.config.yaml_file import Document, validate
 from dualsweep.trainer.recipe.recipe import Recipe
 
 #: The study's user attribute of a trial that holds its start.
@@ -62,7 +63,11 @@ def continued_dual_step(recipe: Recipe, continuation: Continuation) -> float:
 
 
 def begun_recipe(recipe: Recipe, continuation: Continuation | None, begun: TrialStart | None, seed: int | None = None) -> Recipe:
-    """A trial's recipe with its start; what counts in steps shrinks with them, so a short run has the shape of a long one."""
+    """A trial's recipe with its start; what counts in steps shrinks with them, so a short run has the shape of a long one.
+
+    Raises:
+        InputError: the start makes no valid recipe.
+    """
     if continuation is None or begun is None or begun.trial is None:
         return recipe
     plain = recipe.model_dump()
@@ -74,4 +79,4 @@ def begun_recipe(recipe: Recipe, continuation: Continuation | None, begun: Trial
     size, factor = dual["step_size"], continued_dual_step(recipe, continuation)
     dual["step_size"] = {name: factor * each for name, each in size.items()} if isinstance(size, dict) else factor * size
     plain["start"] = {"from": begun.checkpoint(seed), "multipliers": dict(begun.multipliers)}
-    return Recipe.model_validate(plain)
+    return validate(Recipe, Document("continuation", plain))

@@ -144,6 +144,12 @@ def points_in(path: Path) -> list[MetricPoint]:
     return [MetricPoint.from_json({**each, "time": each["time_ms"] / 1000}) for each in records]
 
 
+def tag_in(path: Path, name: str) -> str | None:
+    """What a spool last set a tag to; None where it never did."""
+    found = [each["tags"][name] for each, _ in read(path) if each is not None and name in each.get("tags", {})]
+    return found[-1] if found else None
+
+
 def _record(line: bytes) -> Record | None:
     try:
         record = json.loads(line)

@@ -28,7 +28,7 @@ from dualsweep.sweeps.tracking.kept_store import where_hidden
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
-from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in
+from dualsweep.sweeps.tracking.spool import FOLDER, Spool, points_in, tag_in
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
@@ -220,8 +220,10 @@ class Tracker:
             "dualsweep.reference_point": json.dumps(plan.sweep.reference_point),
             **self._origin,
         }
-        if (preference := plan.preference) is not None:
-            tags[PREFER] = json.dumps(preference.to_json())
+        prefer = json.dumps(plan.preference and plan.preference.to_json())
+        # Of a file that says what it said before, nothing is written: `front --prefer` may have put another in MLflow since.
+        if prefer != (tag_in(self.sweep.path, PREFER) or "null"):
+            tags[PREFER] = prefer
         self.sweep.tags(tags)
         search = {f"search.{each.name}": f"{each.kind.word} {list(each.kind.ends)}" for each in plan.parameters}
         sampler = plan.sweep.sampler

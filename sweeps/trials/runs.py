@@ -69,7 +69,7 @@ class OpenTrial:
         """`ended` are the results of its trainings, by seed, of those that have ended.
 
         Raises:
-            InputError: the trial's values make no valid recipe.
+            InputError: the trial's values, or where it starts, make no valid recipe.
         """
         recipe = plan.trial_recipe(asked.params)
         self.asked, self._ended = asked, dict(ended)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dualsweep.analysis.front import find_front
@@ -23,14 +24,17 @@ from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart, begun_recipe
 from dualsweep.sweeps.runner import with_start
 from dualsweep.sweeps.studies.study import Study
+from dualsweep.sweeps.trials.restoring import restore
 from dualsweep.sweeps.trials.results import sweep_record
 from dualsweep.sweeps.trials.runs import OpenTrial
 from dualsweep.trainer.config.diagnostics import InputError
+from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.result import ConstraintOutcome
 from dualsweep.trainer.storage import MARKER
-from tests.analysis.made_up import front_text
+from tests.analysis.made_up import front_text, new_store
 from tests.sweeps.dual_informed.test_of_plan import result
 from tests.sweeps.files import RECIPE, plan, write
+from tests.sweeps.test_runner import conducted
 
 SWEEP = """\
 name: s
@@ -179,6 +183,40 @@ def test_a_continued_recipe(tmp_path: Path) -> None:
         assert (made.train.steps, made.train.lr, made.train.lr_warmup) == (steps, lr * 2e-3, round(100 * steps / 1500))
         assert made.dual.step_size == pytest.approx(0.02 * dual_step) and made.dual.warmup == round(200 * steps / 1500)
         assert made.model_copy(update={"start": None, "train": own.train, "dual": own.dual}) == own
+
+
+def relative(folder: Path) -> Plan:
+    """A sweep over budgets of losses above the objective's, tracked in an MLflow store of its own."""
+    uri, _ = new_store(folder, "another")
+    recipe = RECIPE.replace("at_most: 0.12}", "at_most: 0.12, relative_to: objective}")
+    return plan_with(folder, recipe, f"mlflow.tracking_uri={uri}")
+
+
+def test_a_predicted_start_is_at_the_limit_of_relative_multipliers_but_for_rounding(tmp_path: Path) -> None:
+    search = relative(tmp_path)
+    recipe = search.trial_recipe({})
+    problem = problem_of(recipe)
+    for raw in ([0.749, 1.822], [1.2, 1.1], [0.95, 0.95 + 1e-12]):
+        first = dict(zip(problem.names, problem.project(np.array(raw), recipe.dual.cap).tolist(), strict=True))
+        made = begun_recipe(recipe, search.sweep.continuation, TrialStart.of("0003", {None: "runs/there"}, first))
+        assert made.start is not None and made.start.multipliers == first and sum(first.values()) == pytest.approx(0.95)
+
+
+def test_a_start_that_breaks_a_rule_fails_its_trial_and_no_other(tmp_path: Path) -> None:
+    search, out = relative(tmp_path), tmp_path / "out"
+    with Study(search, out) as study:
+        for start in (TrialStart.of("0003", {None: "runs/there"}, {"four": 0.5, "five": 0.6}), TrialStart()):
+            study.keep_start(study.ask().number, start)
+    with conducted(search, out) as runner:
+        following = runner.next()
+        assert following is not None and following[0].name == "0001"
+    [failed] = TrialRecord.load_all(out)
+    assert (failed.number, failed.result.status) == (0, "failed")
+    assert "must sum to at most 0.95 over constraints with relative_to" in failed.result.reason
+    (out / "records" / "0000.json").unlink()
+    with Study(search, out) as study:
+        restore(search, study.ended(), str(out), out)
+    assert [each.result.reason for each in TrialRecord.load_all(out)] == [failed.result.reason]
 
 
 def plan_with(folder: Path, recipe: str, *overrides: str) -> Plan:

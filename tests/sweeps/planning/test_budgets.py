@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +50,19 @@ def test_a_list_of_one_is_no_range_but_a_searched_budget_all_the_same(tmp_path: 
     assert not one.is_range and one.tolerance is None
     found = plan(tmp_path, sweep=(tmp_path / "sweep.yaml").read_text())
     assert found.searched == found.own_tolerances == {"four"} and not found.ranges and not found.tolerances
+
+
+@pytest.mark.parametrize("key", ["feasibility.tolerance", "feasibility"])
+def test_a_searched_tolerance_stands_above_those_of_the_ranges(tmp_path: Path, key: str) -> None:
+    values: list[Any] = [0.0, 0.002, {"five": 0.003}, None]
+    written = values if key == "feasibility.tolerance" else [{"tolerance": each} for each in values]
+    own = f"{key}: {{choice: {json.dumps(written)}}}"
+    budgets(tmp_path, f"{{constraints.*.at_most: {{uniform: [0.08, 0.28]}}, {own}}}")
+    search = plan(tmp_path, sweep=(tmp_path / "sweep.yaml").read_text())
+    of_range = {"four": pytest.approx(0.004), "five": pytest.approx(0.004)}
+    assert search.tolerances == of_range
+    found = [search.trial_recipe({"constraints.*.at_most": 0.1, key: each}).feasibility.tolerance for each in written]
+    assert found == [0.0, 0.002, of_range | {"five": 0.003}, of_range]
 
 
 def test_what_holds_no_numbers_has_no_ends(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from dualsweep.analysis.preference import Limit, Preference
+from dualsweep.analysis.publish import record_preference
 from dualsweep.analysis.reading import read_sweep
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.sweeps.checking import checked_sweep
@@ -19,8 +21,10 @@ from dualsweep.sweeps.describing import describe
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.preferring import read_option
 from dualsweep.sweeps.reports.reviewing import rebuild
+from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.config.diagnostics import InputError
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
+from tests.stores import empty_store
 from tests.sweeps.files import RECIPE, write
 
 SWEEP = """\
@@ -187,3 +191,23 @@ def test_none_forgets_the_preference_and_one_of_nothing_is_refused(tmp_path: Pat
     assert read_sweep(uri, parent).prefer is not None
     forgotten = rebuild(parent, uri, tmp_path / "out", console, "none")
     assert forgotten["recommended"]["preferred"] is None and read_sweep(uri, parent).prefer is None
+
+
+def test_what_the_file_prefers_is_taken_back_with_it_and_an_option_stands_until_the_file_changes(tmp_path: Path) -> None:
+    first, second, by_option = Preference({"objective": 1.0}), Preference({"value/max": 2.0}), Preference({"objective": 3.0})
+    uri = empty_store(tmp_path)
+
+    def started(prefer: Preference | None) -> SweepRecord:
+        file = written(tmp_path, json.dumps(prefer.to_json()) if prefer is not None else "null")
+        tracker = Tracker(load_plan(file, [f"mlflow.tracking_uri={uri}"]), tmp_path / "out", print, interval=0.1)
+        assert tracker.close() is None and tracker.run_id is not None
+        return read_sweep(uri, tracker.run_id)
+
+    assert [started(each).prefer for each in (None, first, second, None, first)] == [None, first, second, None, first]
+    record_preference(uri, replace(started(first), prefer=by_option))
+    assert started(first).prefer == started(first).prefer == by_option
+    assert started(second).prefer == second
+    record_preference(uri, replace(started(second), prefer=None))
+    assert started(second).prefer is None and started(None).prefer is None
+    record_preference(uri, replace(started(None), prefer=by_option))
+    assert started(None).prefer == by_option and started(first).prefer == first

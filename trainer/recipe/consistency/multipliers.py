@@ -18,6 +18,9 @@ from dualsweep.trainer.recipe.start import check_start
 #: others do with any number.
 SHORTEST = {"linear": 400, "scaled_linear": 500, "sigmoid": 400}
 
+#: Multipliers that were brought onto the limit sum to it but for rounding.
+_ROUNDING = 1e-9
+
 
 def bounds_fit_the_dual(recipe: RecipeFields) -> None:
     bounds = {constraint.name: constraint for constraint in recipe.constraints}
@@ -35,7 +38,7 @@ def starts_leave_the_objective_some(recipe: RecipeFields) -> None:
     relative = [each.name for each in recipe.constraints if each.relative_to is not None]
     for key, start in _starts(recipe):
         total = sum(start.get(name, 0.0) for name in relative)
-        if total > RELATIVE_LIMIT:
+        if total > RELATIVE_LIMIT * (1 + _ROUNDING):
             raise RuleError(
                 key,
                 f"must sum to at most {RELATIVE_LIMIT:g} over constraints with relative_to, as the objective keeps 1 - the sum",
