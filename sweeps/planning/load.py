@@ -121,9 +121,16 @@ def _complete(
     plan = Plan(sweep, document, recipe, completed, tuple(parameters), budgets, tuple(on_recipe))
     if sweep.continuation is not None and not search_problems:
         problems += check_continuation(document, parameters, budgets, recipe, sweep.continuation.steps)
-    problems += check_tolerances(budgets, completed, recipe)
-    problems += check_seeds(document, sweep.seeds, recipe.seed, parameters)
-    problems += check_points(document, sweep, parameters, completed)
+    problems += _check_plan(plan, store)
+    return plan
+
+
+def _check_plan(plan: Plan, store: str | None) -> list[Diagnostic]:
+    """What is wrong between the keys of a sweep whose search has been read."""
+    sweep, document, recipe = plan.sweep, plan.document, plan.recipe
+    problems = check_tolerances(plan.budgets, plan.recipe_document, recipe)
+    problems += check_seeds(document, sweep.seeds, recipe.seed, plan.parameters)
+    problems += check_points(document, sweep, plan.parameters, plan.recipe_document)
     own = sweep.mlflow.tracking_uri
     tracking = check_tracking(document, own, own or plan.tracking_uri) if store is None else []
     problems += tracking or check_storage(document, plan.tracking_uri)
@@ -131,7 +138,7 @@ def _complete(
     problems += check_lengths(plan) or check_early_stopping(document, sweep.early_stopping, recipe, list(plan.objectives))
     problems += check_amortised(document, recipe, lambda: plan.amortised_recipe)
     problems += check_prefer(document, ("prefer",), list(plan.objectives), own_metrics(plan.constraints))
-    return plan
+    return problems
 
 
 def _check_objectives(
@@ -139,10 +146,10 @@ def _check_objectives(
 ) -> list[Diagnostic]:
     """The objectives against the recipe that will be run; where that is invalid, as far as its document tells."""
     if recipe is None:
-        found = check_objectives(document, _names(completed) or _names(base))
+        problems = check_objectives(document, _names(completed) or _names(base))
     else:
-        found = check_objectives(document, [each.name for each in recipe.constraints], implied_objectives(recipe))
-    return found + check_direction(document, completed)
+        problems = check_objectives(document, [each.name for each in recipe.constraints], implied_objectives(recipe))
+    return problems + check_direction(document, completed)
 
 
 def _read(problems: list[Diagnostic], read: Callable[[], Answer]) -> Answer | None:

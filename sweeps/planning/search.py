@@ -157,12 +157,12 @@ def _check_ends(sweep: OverlaidDocument, recipe: OverlaidDocument, parameters: S
     if (whole := _wants_whole_numbers(recipe, parameters)) is not None:
         received = show([entry.kind.ends[0], entry.kind.ends[-1]])
         return [sweep.diagnostic(entry.keys, "must be whole numbers for this key", received, f"write `int: {list(whole)}`")]
-    found = [(value, _invalid(recipe, {each.name: value for each in parameters})) for value in tried(entry.kind)]
-    told, remedy = found, None
+    outcomes = [(value, _invalid(recipe, {each.name: value for each in parameters})) for value in tried(entry.kind)]
+    told, remedy = outcomes, None
     if isinstance(entry.kind, Integers):
-        fit = [value for value, wrong in found if not wrong]
-        between = [each for each in found if fit and fit[0] < each[0] < fit[-1] and each[1]]
-        told = between[:1] or [found[0], found[-1]]
+        fit = [value for value, wrong in outcomes if not wrong]
+        between = [each for each in outcomes if fit and fit[0] < each[0] < fit[-1] and each[1]]
+        told = between[:1] or [outcomes[0], outcomes[-1]]
         remedy = f"write values that fit, e.g. `choice: {_some(fit)}`" if between else None
     problems = [_at_entry(sweep, recipe, parameters, value, each) for value, wrong in told for each in wrong]
     return [replace(each, remedy=remedy or each.remedy) for each in dict.fromkeys(problems)]
