@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 
-from dualsweep.sweeps.planning.kinds import tried
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 
@@ -34,7 +33,7 @@ def check_lengths(plan: Plan) -> list[Diagnostic]:
 def _lengths(plan: Plan) -> Iterator[tuple[int, int, str]]:
     """The steps of a trial, of how many of them each point is, and in words which trial, at each end of what is searched."""
     searched, continuation = [each for each in plan.parameters if each.name in _KEYS], plan.sweep.continuation
-    for values in itertools.product(*(tried(each.kind) for each in searched)):
+    for values in itertools.product(*(each.kind.ends for each in searched)):
         with contextlib.suppress(InputError):  # values that go together nowhere are told by the search
             recipe = plan.trial_recipe({each.name: value for each, value in zip(searched, values, strict=True)})
             yield recipe.train.steps, recipe.train.log_every, " of the shortest trial" if searched else ""
