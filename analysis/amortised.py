@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsweep.analysis.front import non_dominated
+from dualsweep.analysis.store import bring
 from dualsweep.analysis.trials import JUDGED_STATUSES, Direction, SweepRecord, Trial
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.masking import masked
@@ -46,26 +47,16 @@ def read_amortised(client: MlflowClient, runs: Sequence[Run]) -> AmortisedFront 
     """The front of the newest of a sweep's amortised trainings that has one; None too where their artifacts are out of reach."""
     if not runs:
         return None
-    from dualsweep.trainer.amortised.front import front_in  # loads torch
+    from dualsweep.trainer.amortised.front import FILE, front_in  # loads torch
 
     try:
         for run in reversed(runs):
             with tempfile.TemporaryDirectory() as folder:
-                if _download(client, run, folder) and (front := front_in(folder)) is not None:
+                if bring(client, run.info.run_id, [FILE], folder) and (front := front_in(folder)) is not None:
                     return front
     except Exception as error:  # every store has an error of its own
         _log.warning("the amortised front cannot be read (%s), and is left out", masked(first_line(error)))
     return None
-
-
-def _download(client: MlflowClient, run: Run, folder: str) -> bool:
-    """Brings the file of a run's front into a folder; says whether it has one."""
-    from dualsweep.trainer.amortised.front import FILE
-
-    there = FILE in {each.path for each in client.list_artifacts(run.info.run_id)}
-    if there:
-        client.download_artifacts(run.info.run_id, FILE, folder)
-    return there
 
 
 def line(front: AmortisedFront, x: str, y: str, directions: Mapping[str, Direction]) -> NDArray[np.float64]:

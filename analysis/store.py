@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -53,6 +54,14 @@ def open_client(tracking_uri: str) -> MlflowClient:
             f"{masked(first_line(error))}. Fix that store, or name another."
         ) from None
     return client
+
+
+def bring(client: MlflowClient, run_id: str, names: Sequence[str], folder: str) -> bool:
+    """Brings artifacts of a run into a folder, where it has all of them; says whether it does. Stores raise their own errors."""
+    there = set(names) <= {each.path for each in client.list_artifacts(run_id)}
+    for name in names if there else ():
+        client.download_artifacts(run_id, name, folder)
+    return there
 
 
 def artifacts_of(tracking_uri: str, trial: Trial) -> set[str]:

@@ -132,15 +132,13 @@ def _download(client: MlflowClient, run_id: str, folder: str) -> bool:
     Raises:
         InputError: the store of artifacts is out of reach.
     """
+    from dualsweep.analysis.store import bring
+
     try:
-        if not {RESULT, RECIPE} <= {each.path for each in client.list_artifacts(run_id)}:
-            return False
-        for name in (RESULT, RECIPE):
-            client.download_artifacts(run_id, name, folder)
+        return bring(client, run_id, (RESULT, RECIPE), folder)
     except Exception as error:  # every store has an error of its own
         remedy = f"its result and recipe, MLflow's artifacts, are out of reach from here ({masked(first_line(error))})"
         raise _refused(run_id, f"{remedy}; or name the training's folder") from None
-    return True
 
 
 def _logged_points(client: MlflowClient, run_id: str, metrics: Sequence[str]) -> Points:
