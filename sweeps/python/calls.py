@@ -20,6 +20,7 @@ from dualsweep.sweeps.python.given import (
     recipe_given,
     required_place,
     text_given,
+    told_in_python,
 )
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.python.swept import Swept
@@ -37,6 +38,7 @@ from dualsweep.trainer.recipe.recipe import Recipe
 _STORE, _CLUSTER = "sqlite:///mlflow.db", "127.0.0.1:6379"
 
 
+@told_in_python
 def train(
     recipe: str | Path | Values | Recipe,
     output: str | Path | None = None,
@@ -69,6 +71,7 @@ def train(
     return Run.of_training(explained, working_folder(checked.output))
 
 
+@told_in_python
 def sweep(
     plan: str | Path | Values | Plan,
     output: str | Path | None = None,
@@ -97,6 +100,7 @@ def sweep(
     return _swept(run_sweep(checked, Screen(), listener), name, working_folder(checked.output))
 
 
+@told_in_python
 def load(run: str | Path) -> Run | Swept:
     """What lies in a folder: a training's, a sweep's, or a trial's (SWEEP/trials/0007), that has ended; also by a run's file.
 
@@ -116,6 +120,7 @@ def load(run: str | Path) -> Run | Swept:
     return _swept(Results(trials=TrialRecord.load_all(folder), **found), kept.get("name", folder.name), folder)
 
 
+@told_in_python
 def front(
     sweep: str | Path,
     tracking_uri: str | None = None,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from dualsweep.sweeps.planning.load import plan_from
 from dualsweep.sweeps.planning.plan import Plan
@@ -21,6 +23,33 @@ from dualsweep.trainer.recipe.load import OverlaidDocument, Override, lay_over, 
 from dualsweep.trainer.recipe.recipe import Recipe
 
 Values = Mapping[str, Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+_COMMAND_LINE = "command line"
+
+
+def told_in_python(call: Callable[P, R]) -> Callable[P, R]:
+    """The call, with mistakes in a command's arguments told as of its own: `--output` of the command line is `output` here."""
+
+    @functools.wraps(call)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except InputError as error:
+            if all(each.file != _COMMAND_LINE for each in error.diagnostics):
+                raise
+            raise InputError([_in_python(each) for each in error.diagnostics]) from error.__cause__
+
+    return told
+
+
+def _in_python(diagnostic: Diagnostic) -> Diagnostic:
+    if diagnostic.file != _COMMAND_LINE:
+        return diagnostic
+    first, *rest = diagnostic.keys or ("file",)
+    option = str(first)
+    named = option.lstrip("-").replace("-", "_").lower() if option.startswith("--") or option.isupper() else first
+    return replace(diagnostic, keys=(named, *rest), file="Python")
 
 
 def recipe_given(recipe: str | Path | Values | Recipe, values: Values | None) -> tuple[Recipe, OverlaidDocument]:

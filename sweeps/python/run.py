@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dualsweep.sweeps.python.explanation import Explanation
-from dualsweep.sweeps.python.given import count_given, mistake, required_place
+from dualsweep.sweeps.python.given import count_given, mistake, required_place, told_in_python
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.trainer.config.diagnostics import InputError
@@ -64,6 +64,7 @@ class Run(Result):
         rows = [{"step": each.step, **each.metrics, "final": each.final} for each in self._known.points]
         return pd.DataFrame(rows).set_index("step") if rows else pd.DataFrame()
 
+    @told_in_python
     def samples(
         self, n: int = 16, *, seed: int = 0, sampler: str | None = None, steps: int | None = None
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -90,6 +91,7 @@ class Run(Result):
         array: np.ndarray[Any, np.dtype[np.float32]] = drawn.numpy()
         return array
 
+    @told_in_python
     def export(self, out: str | Path, *, push_to_hub: str | None = None, public: bool = False) -> Path:
         """Writes the model as a diffusers pipeline with a model card to the folder `out`, as `dualsweep export` does.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualsweep.sweeps.python.explanation import Explanation
-from dualsweep.sweeps.python.given import mistake, whole_number
+from dualsweep.sweeps.python.given import mistake, told_in_python, whole_number
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.python.run import Run
 from dualsweep.sweeps.records.sweep_summary import recommended_folder, trial_folder
@@ -27,6 +27,7 @@ class Swept(Results):
     title: str = ""
     folder: Path = field(default_factory=Path)
 
+    @told_in_python
     def run(self, trial: str | int | None = None) -> Run:
         """One trial's training; of one of several the first sound one.
 

@@ -6,6 +6,7 @@ A key written twice is an error, as is a template that was not filled in.
 from __future__ import annotations
 
 import json
+import os
 import re
 import types
 import typing
@@ -59,7 +60,7 @@ class Document:
 
 
 def load(path: str | Path) -> Document:
-    """Reads a YAML file into a `Document`.
+    """Reads a YAML file into a `Document`; `~` and `~user` are home folders, as a shell has them.
 
     Raises:
         InputError: the file is absent or unreadable, is no YAML, has a key twice, or holds no mapping.
@@ -68,7 +69,7 @@ def load(path: str | Path) -> Document:
         raise InputError([Diagnostic(("path",), "must be a path", show(path), "give a file's, as text", "Python", 1)])
     file = str(path)
     try:
-        text = decoded(Path(path).read_bytes())
+        text = decoded(Path(os.path.expanduser(path)).read_bytes())  # noqa: PTH111  # leaves an unknown ~user be
     except FileNotFoundError:
         raise InputError([Diagnostic((), "must exist", "no such file", _files_beside(Path(path)), file, 1)]) from None
     except IsADirectoryError:

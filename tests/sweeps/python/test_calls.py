@@ -83,7 +83,7 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.sweep("sweep.yaml", on_report=3), "on_report: must be a function"),  # type: ignore[arg-type]
         (lambda: ds.load(None), "run: must be a place, but got None"),  # type: ignore[arg-type]
         (lambda: ds.front(None), "sweep: must be a place, but got None"),  # type: ignore[arg-type]
-        (lambda: ds.front("runs/tiny-sweep", output="recipe.yaml"), "--output: must be a place that can be written"),
+        (lambda: ds.front("runs/tiny-sweep", output="recipe.yaml"), "Python:1: output: must be a place that can be written"),
         (lambda: ds.front("runs/tiny-sweep", prefer=3), "prefer: must be a preference, but got 3"),  # type: ignore[arg-type]
         (lambda: ds.front("runs/tiny-sweep", prefer={"bets": 1}), "did you mean `best`"),
         (lambda: ds.load_recipe("recipe.yaml", {"train.steps": "x"}), "train.steps: must be a valid integer"),
@@ -95,9 +95,10 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.train("recipe.yaml", "runs/tiny-sweep"), "holds a sweep; write another `name`"),
         (lambda: ds.sweep("sweep.yaml", "runs/tiny"), "holds a training; write another `name`"),
         (lambda: ds.sweep("sweep.yaml", set={"trials": 0}), "set:1: trials: must be greater than or equal to 1"),
-        (lambda: ds.load("mlruns"), "must be a training that has ended"),
+        (lambda: ds.load("mlruns"), "Python:1: run: must be a training that has ended"),
         (lambda: ds.load("runs/tiny-sweep/trials/0007"), "must be a training that has ended"),
         (lambda: ds.load("nope://a/b"), "run: must be"),
+        (lambda: ds.load("runs/tiny-sweep").run(9), "Python:1: trial: must be a trial of the sweep"),  # type: ignore[union-attr]
         (lambda: ds.train({"name": "a", "data": {None: 4}}), "Python:1: data: must have texts or whole numbers as keys"),
         (
             lambda: ds.train({"name": "a", "data": {(1, 2): 4}}),

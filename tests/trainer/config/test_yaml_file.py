@@ -31,6 +31,14 @@ def test_scalars_are_those_of_yaml_1_2(written: str) -> None:
     assert (type(found), found) == (type(SCALARS[written]), SCALARS[written])
 
 
+def test_a_file_below_home_is_read_as_a_shell_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "f.yaml").write_text("key: 1\n")
+    assert load("~/f.yaml").data == load(Path("~/f.yaml")).data == {"key": 1}
+    with pytest.raises(InputError, match="no such file"):
+        load("~nobody-of-this-name/f.yaml")
+
+
 def told(text: str) -> str:
     with pytest.raises(InputError) as caught:
         parse(text, "f.yaml")
