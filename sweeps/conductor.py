@@ -148,7 +148,7 @@ class Conductor:
 
     def _recall(self, trial: OpenTrial, reported: Mapping[Seed, Reported], stopper: EarlyStopper) -> None:
         for run, result in trial.ended:
-            stopper.recall(_watched(run), reported.get(run.seed, _NOTHING).points, result)
+            stopper.recall(self._watched(run), reported.get(run.seed, _NOTHING).points, result)
 
     def _resumed(self, trial: OpenTrial, reported: Mapping[Seed, Reported], stopper: EarlyStopper) -> Halt | None:
         """What was decided of a trial before a kill, on its ends or its points, is decided again."""
@@ -159,11 +159,10 @@ class Conductor:
             if result.status == "stopped"
         ]
         for run in trial.waiting:
-            stop = stopper.begin(_watched(run), reported.get(run.seed, _NOTHING).points)
+            stop = stopper.begin(self._watched(run), reported.get(run.seed, _NOTHING).points)
             if stop is not None:
                 halts.append(Halt(run, stop, reported.get(run.seed, _NOTHING).seconds))
         return halts[0] if halts else None
 
-
-def _watched(run: Run) -> Watched:
-    return Watched.of(run.name, run.recipe, trial_name(run.number))
+    def _watched(self, run: Run) -> Watched:
+        return Watched.of(run.name, run.recipe, trial_name(run.number), stands=run.seed == self._plan.seeds[0])

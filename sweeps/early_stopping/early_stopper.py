@@ -91,7 +91,7 @@ class EarlyStopper:
 
     def _halved(self, trial: Watched, before: int) -> Stop | None:
         level = self._rungs.passed(before, trial.step, trial.steps) if self._rungs else None
-        if self._rungs is None or level is None:
+        if self._rungs is None or level is None or not trial.stands:
             return None
         reason = self._rungs.record(level, trial.trial, self._standing(trial))
         return Stop("halving", reason) if reason else None

@@ -2,8 +2,9 @@
 
 At a rung, a share first * reduction^k of its steps, a trial is recorded, and goes on where it is in the best 1 / reduction of
 those recorded there so far (Li et al. 2020, *A System for Massively Parallel Hyperparameter Tuning*, MLSys, in the form that
-stops and never pauses). Nobody waits for anybody, so the first ones at a rung go on. A trial of several trainings is recorded and
-judged once a rung, by the first of them that gets there: three of them must not be three chances to be stopped.
+stops and never pauses). Nobody waits for anybody, so the first ones at a rung go on. Of a trial of several trainings that of the
+first seed is recorded and judged for all: three of them must not be three chances to be stopped, and which gets there first is
+up to the machines, and no longer known after a kill.
 
 The order is that of Deb et al. 2002, *A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II* (§VI): feasible before
 infeasible, the feasible by non-domination rank, the infeasible by their largest violation. Within a rank an epsilon-net spreads

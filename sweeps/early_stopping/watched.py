@@ -40,7 +40,7 @@ class Bound:
 class Watched:
     """One training: `steps` it is to take; `bounds` with their budgets; `warmup` steps during which multipliers stay, and
     `moving`, whether they ever move; `maximize`, whether its objective is. `trial` is the name of the trial that it is of, which
-    is its own where that is one training.
+    is its own where that is one training; `stands`, whether it is the one of these that stands for it at the rungs of `halving`.
 
     `histories` are of its points, by metric; `result` is None while it runs. Once it has ended, `levels` and `gains` are kept:
     the last levels of metrics, and by how much each slack of the final evaluation is above that in training.
@@ -58,19 +58,21 @@ class Watched:
     levels: dict[str, Measured] = field(default_factory=dict)
     gains: dict[str, float] = field(default_factory=dict)
     trial: str = ""
+    stands: bool = True
 
     def __post_init__(self) -> None:
         self.trial = self.trial or self.name
 
     @classmethod
-    def of(cls, name: str, recipe: Recipe, trial: str = "") -> Watched:
+    def of(cls, name: str, recipe: Recipe, trial: str = "", *, stands: bool = True) -> Watched:
         """A training of this recipe that has not begun."""
         allowed = tolerances(recipe)
         bounds = tuple(
             Bound(each.name, each.kind, allowed[each.name] or EXACT) for each in recipe.constraints if each.kind != "minimax"
         )
         moving = recipe.dual.rule != "fixed"
-        return cls(name, recipe.train.steps, bounds, recipe.dual.warmup, moving, recipe.maximizes, trial=trial)
+        steps, warmup = recipe.train.steps, recipe.dual.warmup
+        return cls(name, steps, bounds, warmup, moving, recipe.maximizes, trial=trial, stands=stands)
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes a point."""

@@ -24,6 +24,7 @@ from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import Record, points_in, read
 from dualsweep.sweeps.tracking.wire import (
     METRICS,
+    KnownParams,
     dataset_input,
     is_refusal,
     log_values,
@@ -61,7 +62,7 @@ class Delivery:
         self._unnoted = False
         self._client: MlflowClient | None = None
         self._experiment = ""
-        self._params: dict[str, dict[str, str]] = {}
+        self._params: dict[str, KnownParams] = {}
         for path in spool.glob("*.jsonl"):
             if not path.is_file():
                 set_aside(str(spool), path.name, "a folder" if path.is_dir() else "no file")
@@ -234,10 +235,10 @@ class Delivery:
                 )
             self._unnoted = True
 
-    def _params_of(self, client: MlflowClient, run_id: str) -> dict[str, str]:
+    def _params_of(self, client: MlflowClient, run_id: str) -> KnownParams:
         """The params that a run has, asked for once; what is sent is added."""
         if run_id not in self._params:
-            self._params[run_id] = dict(client.get_run(run_id).data.params)
+            self._params[run_id] = KnownParams.of(client.get_run(run_id))
         return self._params[run_id]
 
     def _upload(self, client: MlflowClient, name: str, entry: Entry) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dualsweep.cluster.git import listed
 from dualsweep.cluster.job_files import submission_id
-from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.masking import masked, without_login
 
 #: What a job is told by `dualsweep submit`: the copy of a repository that it works in has no history.
 COMMIT = "DUALSWEEP_COMMIT"
@@ -39,14 +39,19 @@ def origin(file: str) -> dict[str, str]:
 def whose(folder: Path) -> str:
     """A mark of a person and a repository, the same in every clone of it; without commits that of the folder alone.
 
+    A shallow clone does not have the first commit, and is known by the address that it is of, as others of that address are.
     The person is git's `user.email` there, else the user's name: hosts of containers change theirs, and are not asked.
     """
     person = listed(folder, "config", "user.email") or []
     if not person:
         with contextlib.suppress(OSError, KeyError):
             person = [getpass.getuser()]
-    first = listed(folder, "rev-list", "--max-parents=0", "HEAD") or [str(folder.resolve())]
-    return hashlib.sha256("\n".join([*person, first[-1]]).encode(errors="surrogateescape")).hexdigest()[:12]
+    if listed(folder, "rev-parse", "--is-shallow-repository") == ["true"]:
+        known = [without_login(url).removesuffix(".git") for url in listed(folder, "config", "remote.origin.url") or []]
+    else:
+        known = listed(folder, "rev-list", "--max-parents=0", "HEAD") or []
+    mark = [*person, known[-1] if known else str(folder.resolve())]
+    return hashlib.sha256("\n".join(mark).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def commit_of(folder: Path) -> str:

@@ -22,7 +22,7 @@ from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.origin import origin
 from dualsweep.sweeps.tracking.tracker import RUN_STATUS
-from dualsweep.sweeps.tracking.wire import charted, dataset_input, log_values, send_params, taken_name
+from dualsweep.sweeps.tracking.wire import KnownParams, charted, dataset_input, log_values, send_params, taken_name
 from dualsweep.trainer.checks.unused_keys import in_use
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.storage import write_file
@@ -59,7 +59,7 @@ def log_training(uri: str, output: str, folder: Path, explained: Explained, file
         for key, value in charted(point.metrics, final=point.final).items()
         if math.isfinite(value)
     ]
-    changed = send_params(client, run, params, dict(logged.data.params))
+    changed = send_params(client, run, params, KnownParams.of(logged))
     bounds = bounds_tag(recorded[-1].metrics) if recorded else {}
     tags = explained.tags() | origin(file) | bounds | changed
     log_values(client, run, metrics, tags | {"dualsweep.status": result.status, "dualsweep.reason": result.reason})

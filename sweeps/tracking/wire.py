@@ -6,8 +6,9 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from dualsweep.analysis import long_tags
 from dualsweep.sweeps.tracking.spool import Record
@@ -16,7 +17,7 @@ from dualsweep.trainer.config.masking import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import DatasetInput, Metric, Run
     from mlflow.exceptions import MlflowException
 
 #: MLflow's limits for one request, and for the length of names and values.
@@ -24,6 +25,7 @@ METRICS, TAGS = 1000, 100
 KEY, PARAM, TAG, DIGEST = 250, 6000, 8000, 36
 #: Characters of params or tags in one request: a server takes a million in all, with names, and text in text has more.
 _TEXT = 400_000
+_CHANGED = "dualsweep.changed_params"
 #: Answers after which sending the same again is no use.
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
 #: Errors of a database that goes away, which MLflow calls a BAD_REQUEST as well, unless their driver calls them operational.
@@ -85,22 +87,47 @@ def taken_name(key: str) -> str:
     return posixpath.join(*parts)[:KEY] if parts else "_"
 
 
-def send_params(client: MlflowClient, run_id: str, params: Mapping[str, str], there: dict[str, str]) -> dict[str, str]:
-    """Sends the params that a run does not have, and adds them to `there`, those that it has, as MLflow takes them.
+@dataclass
+class KnownParams:
+    """The params that a run has in MLflow, which never changes one, and the values of those that have another one now; None where
+    its tag has never been written.
+    """
 
-    MLflow never changes a param: those with another value now come back as a tag.
+    there: dict[str, str]
+    changed: dict[str, str] | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """Those of a run as MLflow has it."""
+        tag, changed = long_tags.joined(run.data.tags).get(_CHANGED), None
+        if tag is not None:
+            try:
+                changed = {str(key): str(value) for key, value in json.loads(tag).items()}
+            except (ValueError, AttributeError):  # a person's
+                changed = {}
+        return cls(dict(run.data.params), changed)
+
+
+def send_params(client: MlflowClient, run_id: str, params: Mapping[str, str], known: KnownParams) -> dict[str, str]:
+    """Sends the params that a run does not have, and adds them to those that are `known` of it, as MLflow takes them.
+
+    Those with another value now come back as a tag, once there are any also where there are none any more.
 
     Raises:
-        mlflow.exceptions.MlflowException: the store does not answer, or refuses; `there` has what had arrived.
+        mlflow.exceptions.MlflowException: the store does not answer, or refuses; `known` has what had arrived.
     """
     from mlflow.entities import Param
 
     wanted = {taken_name(key): value[:PARAM] for key, value in params.items()}
-    changed = {key: value for key, value in wanted.items() if there.get(key, value) != value}
-    for part in _requests({key: value for key, value in wanted.items() if key not in there}):
+    for part in _requests({key: value for key, value in wanted.items() if key not in known.there}):
         client.log_batch(run_id, params=[Param(key, value) for key, value in part])
-        there |= dict(part)
-    return {"dualsweep.changed_params": json.dumps(changed)} if changed else {}
+        known.there |= dict(part)
+    others = {key: value for key, value in (known.changed or {}).items() if key not in wanted}
+    changed = others | {key: value for key, value in wanted.items() if known.there[key] != value}
+    if known.changed is None and not changed:
+        return {}
+    known.changed = changed
+    return {_CHANGED: json.dumps(changed)}
 
 
 def log_values(client: MlflowClient, run_id: str, metrics: list[Metric], tags: Mapping[str, str]) -> None:

@@ -13,9 +13,10 @@ import pytest
 from dualsweep.sweeps.conductor import Conductor, Halt, Reported
 from dualsweep.sweeps.early_stopping.early_stopper import Point, Stop
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.records.replicates import Replicates
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
-from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run
+from dualsweep.sweeps.trials.runs import Ended, OpenTrial, Run, Seed
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.result import ConstraintOutcome, Result, failed
 from tests.sweeps.files import SWEEP, plan
@@ -47,6 +48,14 @@ def hopeless(step: int) -> Point:
 
 def points(until: int) -> list[Point]:
     return [hopeless(step) for step in range(10, until + 1, 10)]
+
+
+def at_level(step: int, level: float) -> Point:
+    """A point that keeps the budgets."""
+    levels = {"objective": level, "value/max": level}
+    for name in ("four", "five"):
+        levels |= {f"value/{name}": level, f"slack/{name}": 0.1, f"slack_error/{name}": 0.01, f"multiplier/{name}": 0.0}
+    return step, levels
 
 
 def names(conductor: Conductor) -> list[str]:
@@ -172,6 +181,25 @@ def test_after_a_kill_the_same_is_decided_on_what_was_reported(tmp_path: Path) -
     assert halt == Halt(trial.runs[0], before[1], 52.0) and again.next() is None, "nothing of it waits"
     _, fewer = Conductor(search).take_up(proposed(search, 0), {}, {0: Reported(points(520), 51.0)})
     assert fewer is None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "the second before the first"])
+def test_which_training_stands_for_its_trial_at_a_rung_is_the_same_after_a_kill(tmp_path: Path, order: tuple[int, int]) -> None:
+    """The first training of trial 0 is worse than trial 1, its second one better."""
+    search = plan(tmp_path, "seeds=2", sweep=SWEEP + "early_stopping: {halving: {reduction: 2, first: 0.25}}\n")
+    live, over, left = (Conductor(search) for _ in range(3))
+    trial, _ = live.take_up(proposed(search, 0), {}, {})
+    reported = {seed: [at_level(step, (5.0, 1.0)[seed]) for step in range(10, 1501, 10)] for seed in (0, 1)}
+    for seed in order:
+        assert stops_at(live, trial.runs[seed], reported[seed][:40]) is None
+    told: dict[Seed, Reported] = {seed: Reported(each) for seed, each in reported.items()}
+    over.recall(TrialRecord(0, proposed(search, 0).params, ended(), Replicates({0: ended(), 1: ended()})), told)
+    left.take_up(proposed(search, 0), {1: ended()}, told)
+    for conductor in (live, over, left):
+        other, _ = conductor.take_up(proposed(search, 1), {}, {})
+        assert stops_at(conductor, other.runs[0], [at_level(step, 3.0) for step in range(10, 400, 10)]) is None
+        last, _ = conductor.take_up(proposed(search, 2), {}, {})
+        assert stops_at(conductor, last.runs[0], [at_level(step, 4.0) for step in range(10, 400, 10)]) is not None
 
 
 def test_a_stop_that_was_written_of_one_training_is_carried_to_the_others(tmp_path: Path) -> None:

@@ -58,6 +58,27 @@ def test_the_same_is_the_same_while_files_change_and_in_a_clone_but_not_for_anot
     assert work(clone) != before
 
 
+def test_the_same_is_the_same_in_clones_without_history_of_one_address_whatever_commit_they_have(tmp_path: Path) -> None:
+    mine, other = repository(tmp_path / "mine"), repository(tmp_path / "other", text="name: digits\n# other\n")
+    works = []
+    for number, of in enumerate([mine, mine, other]):
+        (of / "digits.yaml").write_text(f"name: digits\n# {number}\n")
+        git(of, "commit", "-q", "-a", "-m", "next")
+        shallow = tmp_path / f"shallow-{number}"
+        git(tmp_path, "clone", "-q", "--depth", "1", f"file://{of}", str(shallow))
+        git(shallow, "config", "user.email", "ann@example.org")
+        works.append(work(shallow))
+    first, second, others = works
+    assert first == second != others
+    logins = []
+    for login in ("", "ci:one-jobs-token@", "ci:anothers@"):
+        git(shallow, "config", "remote.origin.url", f"https://{login}git.example.org/ann/digits.git")
+        logins.append(work(shallow))
+    assert logins == [logins[0]] * 3 and logins[0] not in works
+    git(shallow, "remote", "remove", "origin")
+    assert work(shallow) not in [*works, *logins]
+
+
 def test_where_git_knows_nobody_the_users_name_stands_and_without_commits_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ from dualsweep.trainer.evaluation.confusion import check_counts
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge, classify, embed
+from dualsweep.trainer.feasibility.stages import last_look
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.build import build, compose, shape_of
 from dualsweep.trainer.models.frozen import frozen_models
@@ -129,7 +130,7 @@ class _Trial:
                 keys = (*named.keys, named.value.spec.word)
                 yield from _placed(partial(self._ask_reward, named.value, two, predictor.texts), keys)
             elif isinstance(named.value, Share):
-                texts, draws = self._texts(predictor), self.recipe.evaluation.loss_draws
+                texts, draws = self._texts(predictor), last_look(self.recipe)
                 yield from among_faults(named.value, texts, named.keys, draws)
                 yield from _placed(partial(self._ask_share, named.value, two), named.keys)
         yield from own_step_faults(self.recipe)

@@ -16,6 +16,7 @@ from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.evaluation.metrics import resolve
+from dualsweep.trainer.feasibility.stages import last_look
 from dualsweep.trainer.models.export import stored_files
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.share import Share
@@ -61,7 +62,7 @@ def _check_shares(prepared: Prepared) -> None:
     """Raises BadDataError where a share is among prompts of which no draw of a final value is."""
     recipe, texts = prepared.recipe, prepared.primal.predictor.texts
     shares = [(each.value, each.keys) for each in recipe.terms if isinstance(each.value, Share)]
-    if faults := [one for each, keys in shares for one in among_faults(each, texts, keys, recipe.evaluation.loss_draws)]:
+    if faults := [one for each, keys in shares for one in among_faults(each, texts, keys, last_look(recipe))]:
         raise BadDataError(*faults)
 
 

@@ -1,4 +1,4 @@
-"""The final evaluation: values on more and more draws, until every constraint is decided or the recipe's cap is reached."""
+"""The final evaluation: values on more and more draws, until they are enough or the recipe's cap is reached."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class Final:
     held_out: DrawnValues
     decision: Decision
 
+    @property
+    def enough(self) -> bool:
+        """Whether more draws are of no use: it is decided, and each share among some prompts has had a draw of one of them."""
+        return self.decision.final and all(draws.counts.all() for draws in self.trained.sets)
+
 
 def final_values(sources: Sequence[Source], coefficients: Vector, host: Host, deciding: Deciding) -> Final | None:
     """The final values of the present model, from all workers; on rank 0 only, whose decision all workers follow.
@@ -35,7 +40,7 @@ def final_values(sources: Sequence[Source], coefficients: Vector, host: Host, de
         if trained is not None:
             final = _joined(final, trained, held_out, deciding, number)
         start = end
-        if host.agree(int(final is not None and final.decision.final)):
+        if host.agree(int(final is not None and final.enough)):
             break
     return final
 

@@ -32,6 +32,11 @@ def stages(recipe: Recipe) -> tuple[int, ...]:
     return tuple(round(first * ratio ** (look / more)) for look in range(1 + more))
 
 
+def last_look(recipe: Recipe) -> int:
+    """The draws of each value at the last look, if none before it decides; the points of an amortised front have one look."""
+    return recipe.evaluation.loss_draws if recipe.amortised is not None else stages(recipe)[-1]
+
+
 def draws_at_most(recipe: Recipe) -> int:
     """The cap for each value, at least the first stage.
 

@@ -296,6 +296,34 @@ def test_params_that_have_another_value_now_go_into_a_tag(store: Store, tmp_path
     assert data.tags["dualsweep.changed_params"] == '{"trials": "20"}'
 
 
+@pytest.mark.parametrize(
+    ("later", "changed"),
+    [
+        ([{"trials": 12}], '{"seed": "1"}'), ([{"trials": 12, "seed": 0}], "{}"),
+        ([{"trials": 30}], '{"trials": "30", "seed": "1"}'), ([{"trials": 12}, {"seed": 2}, {"other": 1}], '{"seed": "2"}'),
+    ],
+)  # fmt: skip
+def test_the_tag_of_changed_params_has_what_differs_now(
+    store: Store, tmp_path: Path, later: list[dict[str, int]], changed: str
+) -> None:
+    """A sweep's params come in several records, which may be sent apart."""
+    for params in [{"trials": 12, "seed": 0}, {"trials": 20, "seed": 1}, *later]:
+        spool(tmp_path, "sweep").params(params)
+        opened(tmp_path).deliver()
+    made = store.runs[store.named("faces")].data
+    assert json.loads(made.tags["dualsweep.changed_params"]) == json.loads(changed)
+
+
+def test_a_tag_of_changed_params_that_a_person_has_spoilt_is_written_anew(store: Store, tmp_path: Path) -> None:
+    spool(tmp_path, "sweep").params({"trials": 12})
+    opened(tmp_path).deliver()
+    data = store.runs[store.named("faces")].data
+    data.tags["dualsweep.changed_params"] = "none"
+    spool(tmp_path, "sweep").params({"trials": 20})
+    opened(tmp_path).deliver()
+    assert data.tags["dualsweep.changed_params"] == '{"trials": "20"}'
+
+
 def test_no_request_is_larger_than_a_server_takes(store: Store, tmp_path: Path) -> None:
     """A million bytes of JSON: text with quotes and letters like `ä` is there longer than it is."""
     text = ('{"constraints.ä": 1}, ' * 400)[:5000]

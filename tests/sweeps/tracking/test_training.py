@@ -124,6 +124,16 @@ def test_a_training_that_ends_with_other_resources_or_odd_class_names_is_logged_
     assert (run.info.status, run.data.tags["dualsweep.status"]) == ("FINISHED", "converged")
 
 
+def test_a_training_that_ends_with_its_first_resources_again_has_no_changed_params(logged: Logged, tmp_path: Path) -> None:
+    recipe, uri, told = logged.recipe, empty_store(tmp_path), []
+    for workers in (1, 4, 1):
+        resources = recipe.resources.model_copy(update={"workers": workers})
+        explained = Explained.of("r", [], logged.explained.result, recipe.model_copy(update={"resources": resources}))
+        run = MlflowClient(uri).get_run(log_training(uri, str(tmp_path), tmp_path, explained, "r.yaml"))
+        told.append(run.data.tags.get("dualsweep.changed_params"))
+    assert told == [None, '{"resources.workers": "4"}', "{}"]
+
+
 @pytest.mark.parametrize(
     ("option", "variable", "expected"),
     [

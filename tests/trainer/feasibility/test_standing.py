@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from dualsweep.trainer.feasibility.deciding import after
-from dualsweep.trainer.feasibility.stages import stages
+from dualsweep.trainer.feasibility.stages import last_look, stages
 from dualsweep.trainer.feasibility.standing import Slack, overall, score, standing_of
 from tests.trainer.feasibility.simulation import decided, wrong
 from tests.trainer.recipes import digits
@@ -74,3 +74,8 @@ def test_the_recipe_alone_says_how_many_are_drawn_at_most() -> None:
     assert ends(evaluation={"loss_draws": 10_000}) == (10_000,) and ends(constraints=[]) == (1000,)
     held_out = ends(data={"source": "digits", "holdout": 0.2}, feasibility={"on": "held_out"})
     assert held_out[-1] == 6_400
+
+
+def test_the_points_of_an_amortised_front_have_one_look() -> None:
+    plain, spread = (digits(train={"steps": 400}, **each) for each in ({}, {"amortised": {"points": 3}}))
+    assert last_look(plain) == stages(plain)[-1] > last_look(spread) == spread.evaluation.loss_draws

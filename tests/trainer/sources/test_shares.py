@@ -137,3 +137,25 @@ def test_prompts_that_no_draw_of_a_final_value_has_are_refused_before_training(t
     few = shared({"load": text_to_image, "prompts": TEXTS}, evaluation={"samples": 0, "loss_draws": 1})
     with pytest.raises(BadDataError, match=r"must fit .* none among those of 1 draws, of 3 .*; raise evaluation.loss_draws to 2"):
         train(few, tmp_path)
+
+
+def test_prompts_that_a_later_look_reaches_are_drawn_for(tmp_path: Path, text_to_image: str) -> None:
+    """Among the second and third prompt, of one draw at the first look and two at the second: a value, then its error."""
+    model = {"load": text_to_image, "prompts": TEXTS}
+    result = train(shared(model, evaluation={"samples": 0, "loss_draws": 1}, feasibility={"draws": 6}), tmp_path)
+    assert result.status != "diverged"
+    assert np.isfinite(result.constraints["some"].slack_error)
+
+
+def test_a_share_has_a_value_though_another_constraint_is_decided_before_its_prompt_is_drawn(
+    tmp_path: Path, text_to_image: str
+) -> None:
+    model = {"load": text_to_image, "prompts": TEXTS}
+    some, *_ = shared(model).model_dump(mode="json", exclude_unset=True)["constraints"]
+    some["share"]["among"] = ["a pear"]
+    bright = {"name": "bright", "reward": {"call": "tests.trainer.models.test_build:brightness"}, "at_least": 1e9}
+    looks: dict[str, Any] = {"evaluation": {"samples": 0, "loss_draws": 2}, "feasibility": {"draws": 8}}
+    result = train(shared(model, constraints=[some, bright], **looks), tmp_path)
+    assert result.constraints["bright"].standing == "violated"
+    assert np.isfinite(result.constraints["some"].value)
+    assert result.status != "diverged"

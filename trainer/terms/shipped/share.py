@@ -143,7 +143,7 @@ def _faults(value: Share, seen: Seen) -> Iterator[Diagnostic]:
 
 def among_faults(value: Share, texts: Sequence[str], keys: Keys, draws: int | None = None) -> Iterator[Diagnostic]:
     """Patterns of `among` that none of the texts fits, or that stand beside a model without texts, or that fit none of the texts
-    that the first `draws` of a final value have."""
+    of a final value's `draws`, as many as it has at the last look."""
     for position, pattern in enumerate(value.among or ()):
         if not texts:
             received, remedy = "a model without", "drop it, or write model.prompts or model.condition"
@@ -159,7 +159,7 @@ def among_faults(value: Share, texts: Sequence[str], keys: Keys, draws: int | No
     which, meant = in_turn(len(texts), range(len(texts))), matching(texts, [str(each) for each in value.among])
     first = next((place for place, each in enumerate([] if which is None else which.tolist()) if meant[each]), 0)
     if first >= draws:
-        rule = "must fit a prompt or class of the first evaluation.loss_draws draws"
+        rule = "must fit a prompt or class of a final value's draws"
         received = f"none among those of {draws} draws, of {len(texts)} prompts or classes in all"
         yield Diagnostic((*keys, "among"), rule, received, f"raise evaluation.loss_draws to {first + 1} at least")
 
