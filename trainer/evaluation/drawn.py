@@ -124,13 +124,12 @@ class JointDraws:
         return result
 
     def first(self, stages: tuple[int, ...]) -> JointDraws:
-        """The draws of the first stages, of which the last may be cut; without what is `beside`."""
-        kept = slice(0, sum(stages))
-        units, groups = (each[kept] if each is not None else None for each in (self.units, self.groups))
-        factors = self.factors[kept] if self.factors is not None else None
-        return replace(
-            self, values=self.values[kept], stages=stages, units=units, groups=groups, factors=factors, beside=None
-        )  # fmt: skip
+        """The draws of the first stages, of which the last may be cut."""
+        size = sum(stages)
+        beside_values = {
+            name: kept[:size] for name in ("units", "groups", "beside", "factors") if (kept := getattr(self, name)) is not None
+        }
+        return replace(self, values=self.values[:size], stages=stages, **beside_values)
 
 
 class Calibration(Protocol):
@@ -197,6 +196,10 @@ class DrawnValues:
         """These values and those of a later stage of the same evaluation; what they are measured with stays the same."""
         paired = zip(self.sets, later.sets, strict=True)
         return replace(self, sets=tuple(first.joined(second) for first, second in paired))
+
+    def first_stage(self) -> DrawnValues:
+        """What the first stage drew of each expectation."""
+        return replace(self, sets=tuple(draws.first(draws.stages[:1]) for draws in self.sets))
 
     @property
     def counts(self) -> Integers:
