@@ -82,14 +82,14 @@ class AmortisedMultipliers:
 
     def ending(self, state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> tuple[Status, str]:
         """How it ended at its own budgets: infeasible where the range of multipliers does not reach them."""
-        beyond = [
-            f"`{name}` is at {outcome.value:.4g}, off its budget {outcome.budget:.4g}, "
-            f"with the largest multiplier of the range, {high:g}"
-            for (name, outcome), high in zip(constraints.items(), self.spread.high, strict=True)
-            if outcome.standing == "violated" and outcome.multiplier >= 0.99 * high
-        ]
-        if beyond:
-            return "infeasible", "; ".join(beyond) + ": loosen that budget, or raise amortised.multipliers.high"
+        ends = np.array([each.multiplier for each in constraints.values()])
+        violated = np.array([each.standing == "violated" for each in constraints.values()])
+        beyond, largest = np.flatnonzero(violated & self.spread.at_end(ends)), self.spread.largest(ends)
+        if len(beyond):
+            told = [(name, each.value, each.budget) for name, each in constraints.items()]
+            reasons = ["`{}` is at {:.4g}, off its budget {:.4g}, with {}".format(*told[i], largest[i]) for i in beyond]
+            raised = "" if self.spread.held_by_sum(ends)[beyond].all() else ", or raise amortised.multipliers.high"
+            return "infeasible", "; ".join(reasons) + ": loosen that budget" + raised
         status, reason = verdict(state, constraints)
         if status == "converged":
             reason = "every constraint is met, and the objective over the range of multipliers has settled"
