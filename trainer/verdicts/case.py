@@ -106,10 +106,19 @@ class Case:
         direction = -1.0 if self.outcome.kind == "at_least" else 1.0
         return self.outcome.value + direction * (self.slack - self.side * slack)
 
+    @property
+    def best_slack(self) -> float:
+        """The better one of the final evaluation and the last fifth of training, in the signs of the trace."""
+        return max(slack for slack in (self.side * self.slack, self.end_slack.value) if math.isfinite(slack))
+
+    def best_value(self) -> float:
+        """The best value reached, on the data trained on."""
+        return self.value_at(self.best_slack)
+
     def loosest_needed(self) -> float:
-        """The best value reached, of the final evaluation and the last fifth of training: the tightest budget that is met."""
-        slacks = [self.side * self.slack, self.end_slack.value]
-        return self.value_at(max(slack for slack in slacks if math.isfinite(slack)))
+        """The tightest budget that is met: the best value reached, or that on held-out data where it is worse."""
+        held_out = self.outcome.held_out
+        return self.value_at(min(self.best_slack, self.side * held_out.slack if held_out is not None else math.inf))
 
     def budget_key(self, value: float) -> str:
         """`constraints.NAME.KIND VALUE`, the value rounded to three digits towards the looser side."""

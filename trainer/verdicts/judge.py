@@ -74,13 +74,13 @@ def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
 def _infeasible(case: Case) -> Verdict | None:
     if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or case.outcome.standing == "violated"):
         return None
-    best = case.loosest_needed()
+    best = case.best_value()
     sentence = (
         f"infeasible at this budget: best value {best:.3g}, budget {case.outcome.budget:.3g}, "
         f"with the multiplier at its limit {case.limit:.3g}"
     )
     closing = slope(case.tail.steps, case.tail.slacks)
-    advice = f"loosen to {case.budget_key(best)}"
+    advice = f"loosen to {case.budget_key(case.loosest_needed())}"
     if closing.above(Z):
         # The limit was reached in so many steps; at its pace the violation needs so many more.
         trained = float(case.whole.steps[-1])
@@ -127,12 +127,12 @@ def _rising(case: Case) -> Verdict | None:
         factor = min(heavy / float(end[-1]), 100.0)
         sentence = f"still rising at the last step, and too light to matter yet ({end[-1]:.3g}; the objective weighs 1)"
         return _verdict(case, "rising", sentence, f"try {case.step_of(factor)} ({factor:.2g}x)", **evidence)
-    best = case.loosest_needed()
+    best = case.best_value()
     sentence = (
         f"the multiplier runs away: at {end[-1]:.3g} and rising to the end, while the violation stays at "
         f"{violation:.2g} ± {case.end_slack.error:.1g}; best value {best:.3g}"
     )
-    advice = f"loosen to {case.budget_key(best)}: the model cannot do better at any price, or not in {case.steps} steps"
+    advice = f"loosen to {case.budget_key(case.loosest_needed())}: the model cannot do better at any price, or not in {case.steps} steps"
     return _verdict(case, "runaway", sentence, advice, best_value=best, **evidence)
 
 
