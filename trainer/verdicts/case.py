@@ -10,14 +10,12 @@ import numpy as np
 
 from dualsweep.trainer.dual.registry import RULES
 from dualsweep.trainer.dual.rule import DualRule
-from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.result import ConstraintOutcome, Z
+from dualsweep.trainer.verdicts.limit import ZERO, Limit
 from dualsweep.trainer.verdicts.trend import Measured, mean
 from dualsweep.trainer.verdicts.verdict import END, TAIL, Trace
 
-#: A multiplier below this is taken as zero: a thousandth of the objective's weight, which is 1.
-ZERO = 1e-3
 #: A mean multiplier up to this, a hundredth of the objective's weight, is what noise leaves of zero.
 LIGHT = 0.01
 
@@ -27,9 +25,8 @@ class Case:
     """One constraint at the end of a run.
 
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
-    it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
-    largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
-    by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`);
+    it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. Slacks are net of
+    what a resilient budget has given way by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`);
     `relative` whether its budget is relative to the objective; `judge_error` the part of its error that is a judge's.
     """
 
@@ -37,8 +34,7 @@ class Case:
     outcome: ConstraintOutcome
     whole: Trace
     dual: Dual
-    limit: float
-    pressed: bool
+    limit: Limit
     steps: int
     measured_by: str = "train.batch_size"
     relative: bool = False
@@ -131,11 +127,6 @@ class Case:
         sizes = self.dual.step_size
         key, size = (f"dual.step_size.{self.name}", sizes[self.name]) if isinstance(sizes, dict) else ("dual.step_size", sizes)
         return f"{key} {factor * size:.2g}"
-
-
-def limit_of(dual: Dual, relative: bool) -> float:
-    """The largest value a multiplier can have (`dualsweep.trainer.dual.problem.Problem.at_limit`)."""
-    return min(dual.cap, RELATIVE_LIMIT) if relative else dual.cap
 
 
 def rounded(value: float, up: bool) -> float:

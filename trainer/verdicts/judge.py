@@ -9,12 +9,12 @@ import numpy as np
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.feasibility.standing import Slack, standing_of
-from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.result import ConstraintOutcome, Result, Z
-from dualsweep.trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
+from dualsweep.trainer.verdicts.case import LIGHT, Case
 from dualsweep.trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
+from dualsweep.trainer.verdicts.limit import ZERO, limits
 from dualsweep.trainer.verdicts.oscillation import LARGEST, oscillation
 from dualsweep.trainer.verdicts.trend import linearity, slope
 from dualsweep.trainer.verdicts.verdict import Histories, Trace, Verdict, Word
@@ -43,22 +43,19 @@ def verdicts(
     """
     traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
     relative = {each.name: each.relative_to is not None for each in constraints}
-    last = {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
-    full = sum(value for name, value in last.items() if relative[name]) >= RELATIVE_LIMIT * (1 - 1e-9)
-    judged = []
+    ends = {name: each.multiplier for name, each in result.constraints.items() if name in traces}
+    ends |= {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
+    found, judged = limits(ends, dual, relative), []
     for name, trace in traces.items():
         outcome = result.constraints.get(name)
         if outcome is None or not math.isfinite(outcome.slack):
             judged.append(_unknown(name, trace, result))
             continue
-        limit = limit_of(dual, relative[name])
-        end = abs(last.get(name, outcome.multiplier))
-        pressed = outcome.kind != "minimax" and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
         sharper = (measured_by or {}).get(name, "train.batch_size")
         judge_error = result.metrics.get(metric_names.judge_error(name), 0.0)
         own = trace.turned() if turned else trace
-        case = Case(name, outcome, own, dual, limit, pressed, result.steps, sharper, relative[name], judge_error)
+        case = Case(name, outcome, own, dual, found[name], result.steps, sharper, relative[name], judge_error)
         judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return judged
 
@@ -72,12 +69,14 @@ def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
 
 
 def _infeasible(case: Case) -> Verdict | None:
-    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or case.outcome.standing == "violated"):
+    if not case.limit.pressed or case.outcome.kind == "minimax" or case.dual.rule == "fixed":
+        return None
+    if not (case.end_slack.below(Z) or case.outcome.standing == "violated"):
         return None
     best = case.best_value()
     sentence = (
         f"infeasible at this budget: best value {best:.3g}, budget {case.outcome.budget:.3g}, "
-        f"with the multiplier at its limit {case.limit:.3g}"
+        f"with {case.limit.sentence(case.multiplier)}"
     )
     closing = slope(case.tail.steps, case.tail.slacks)
     advice = f"loosen to {case.budget_key(case.loosest_needed())}"
@@ -87,7 +86,7 @@ def _infeasible(case: Case) -> Verdict | None:
         remedy = f"try {case.step_of(trained / (trained - case.end_slack.value / closing.value))}, or a larger dual.patience"
         advice = f"the violation was still shrinking at step {case.steps}: {remedy}; else {advice}"
     evidence = {"closing": closing.value, "closing_error": closing.error}
-    return _verdict(case, "infeasible", sentence, advice, best_value=best, limit=case.limit, **evidence)
+    return _verdict(case, "infeasible", sentence, advice, best_value=best, limit=case.limit.largest, **evidence)
 
 
 def _oscillating(case: Case) -> Verdict | None:
@@ -122,7 +121,7 @@ def _rising(case: Case) -> Verdict | None:
         steps = math.ceil(runs * case.steps / case.dual.every) * case.dual.every
         advice = f"try train.steps {steps}, or {case.step_of(runs)} ({runs:.2g}x)"
         return _verdict(case, "rising", sentence, advice, runs_needed=runs, **evidence)
-    heavy = min(HEAVY, case.limit / 2)
+    heavy = min(HEAVY, case.limit.largest / 2)
     if end[-1] < heavy:
         factor = min(heavy / float(end[-1]), 100.0)
         sentence = f"still rising at the last step, and too light to matter yet ({end[-1]:.3g}; the objective weighs 1)"

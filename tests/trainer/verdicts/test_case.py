@@ -12,8 +12,9 @@ from dualsweep.trainer.feasibility.held_out import HeldOut
 from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.result import ConstraintOutcome
-from dualsweep.trainer.verdicts.case import Case, limit_of, rounded
+from dualsweep.trainer.verdicts.case import Case, rounded
 from dualsweep.trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
+from dualsweep.trainer.verdicts.limit import Limit, limit_of
 from dualsweep.trainer.verdicts.verdict import Trace
 
 STEPS = np.arange(10, 101, 10)
@@ -30,7 +31,7 @@ def case(multipliers: Any = 0.3, slacks: Any = 0.0, dual: Dual | None = None, **
         "c",
         after=0,
     )
-    return Case("c", ConstraintOutcome(**fields), whole, dual or Dual(), 100.0, False, 100)
+    return Case("c", ConstraintOutcome(**fields), whole, dual or Dual(), Limit(100.0), 100)
 
 
 def test_the_tail_is_the_last_three_fifths_and_the_end_the_last() -> None:
@@ -41,7 +42,7 @@ def test_the_tail_is_the_last_three_fifths_and_the_end_the_last() -> None:
 
 
 def test_without_points_the_results_multiplier_counts() -> None:
-    empty = Case("c", case().outcome, Trace.of({}, "c", after=0), Dual(), 100.0, False, 100)
+    empty = Case("c", case().outcome, Trace.of({}, "c", after=0), Dual(), Limit(100.0), 100)
     assert empty.multiplier == 0.3 and not empty.at_zero and empty.dual_steps == 1.0
 
 

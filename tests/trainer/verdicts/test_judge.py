@@ -157,7 +157,11 @@ def test_relative_constraints_are_at_their_limit_when_their_sum_is() -> None:
     outcome = ConstraintOutcome(0.12, 0.02, -0.1, 0.01, 0.65)
     met = ConstraintOutcome(0.01, 0.02, 0.01, 0.01, 0.3)
     ended = Result("infeasible", "", 1.0, 0.1, {"five": outcome, "d": met}, "violated", STEPS, 1.0, None)
-    assert [each.word for each in verdicts(traces, ended, Dual(), both)] == ["infeasible", "active"]
+    found = verdicts(traces, ended, Dual(), both)
+    assert [each.word for each in found] == ["infeasible", "active"]
+    assert "with the multiplier at 0.65 and the sum over relative constraints at its limit 0.95" in found[0].sentence
+    [alone] = verdicts(traces | {"multiplier/five": [(STEPS, 0.95)]}, ended, Dual(), [RELATIVE])
+    assert alone.word == "infeasible" and "with the multiplier at its limit 0.95" in alone.sentence
 
 
 @pytest.mark.parametrize("constants", [0.7, 1.5, 2.5])
