@@ -88,8 +88,9 @@ class AmortisedMultipliers:
         if len(beyond):
             told = [(name, each.value, each.budget) for name, each in constraints.items()]
             reasons = ["`{}` is at {:.4g}, off its budget {:.4g}, with {}".format(*told[i], largest[i]) for i in beyond]
-            raised = "" if self.spread.held_by_sum(ends)[beyond].all() else ", or raise amortised.multipliers.high"
-            return "infeasible", "; ".join(reasons) + ": loosen that budget" + raised
+            by_range = not self.spread.held_by_sum(ends)[beyond].all()
+            remedy = ", or raise `high` of its range (amortised.multipliers, by_constraint)" if by_range else ""
+            return "infeasible", "; ".join(reasons) + ": loosen that budget" + remedy
         status, reason = verdict(state, constraints)
         if status == "converged":
             reason = "every constraint is met, and the objective over the range of multipliers has settled"

@@ -58,10 +58,8 @@ class MultiplierRange:
 
     def largest(self, multipliers: Vector) -> list[str]:
         """What each of `multipliers` [m] is held by at its end, in words."""
-        return [
-            f"the largest sum of relative multipliers, {RELATIVE_LIMIT:g}" if held else f"the largest multiplier of the range, {high:g}"
-            for held, high in zip(self.held_by_sum(multipliers), self.high, strict=True)
-        ]
+        by_sum, held = f"the largest sum of relative multipliers, {RELATIVE_LIMIT:g}", self.held_by_sum(multipliers)
+        return [by_sum if held[i] else f"the largest multiplier of the range, {high:g}" for i, high in enumerate(self.high)]
 
     def draw(self, step: int, total: int, more: int = 0) -> tuple[Vector, Vector]:
         """Multipliers [total, m] of the global batch of primal step `step`, and `more` uniform numbers beside each.

@@ -26,8 +26,9 @@ class Case:
 
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
     it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. Slacks are net of
-    what a resilient budget has given way by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`);
-    `relative` whether its budget is relative to the objective; `judge_error` the part of its error that is a judge's.
+    what a resilient budget has given way by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in
+    training (`trainer/verdicts/keys.py`); `relative` whether its budget is relative to the objective; `judge_error` the part of
+    its error that is a judge's; `amortised` whether its multiplier was read off a measured front.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Case:
     measured_by: str = "train.batch_size"
     relative: bool = False
     judge_error: float = 0.0
+    amortised: bool = False
 
     @cached_property
     def tail(self) -> Trace:

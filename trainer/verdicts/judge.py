@@ -9,6 +9,7 @@ import numpy as np
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.feasibility.standing import Slack, standing_of
+from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.result import ConstraintOutcome, Result, Z
@@ -35,17 +36,20 @@ def verdicts(
     dual: Dual,
     constraints: Sequence[Constraint],
     measured_by: Mapping[str, str] | None = None,
+    amortised: Amortised | None = None,
 ) -> list[Verdict]:
     """One verdict for each constraint, in the recipe's order; none for a run without constraints.
 
     `histories` are of the points by step (`histories_of`); missing and non-finite points are passed over, and a run without
-    any is judged by its result alone. `measured_by` are the keys that advice may name (`dualsweep.trainer.verdicts.keys`).
+    any is judged by its result alone. `measured_by` are the keys that advice may name (`dualsweep.trainer.verdicts.keys`);
+    `amortised` is the recipe's section, in whose place nothing of `dual` moves a multiplier.
     """
+    dual = dual if amortised is None else Dual()
     traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
     relative = {each.name: each.relative_to is not None for each in constraints}
     ends = {name: each.multiplier for name, each in result.constraints.items() if name in traces}
     ends |= {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
-    found, judged = limits(ends, dual, relative), []
+    found, judged = limits(ends, dual, relative, amortised), []
     for name, trace in traces.items():
         outcome = result.constraints.get(name)
         if outcome is None or not math.isfinite(outcome.slack):
@@ -55,7 +59,9 @@ def verdicts(
         sharper = (measured_by or {}).get(name, "train.batch_size")
         judge_error = result.metrics.get(metric_names.judge_error(name), 0.0)
         own = trace.turned() if turned else trace
-        case = Case(name, outcome, own, dual, found[name], result.steps, sharper, relative[name], judge_error)
+        case = Case(
+            name, outcome, own, dual, found[name], result.steps, sharper, relative[name], judge_error, amortised is not None
+        )
         judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return judged
 
@@ -80,6 +86,8 @@ def _infeasible(case: Case) -> Verdict | None:
     )
     closing = slope(case.tail.steps, case.tail.slacks)
     advice = f"loosen to {case.budget_key(case.loosest_needed())}"
+    if case.limit.raised_by:
+        advice += f", or raise {case.limit.raised_by}"
     if closing.above(Z):
         # The limit was reached in so many steps; at its pace the violation needs so many more.
         trained = float(case.whole.steps[-1])
@@ -131,7 +139,8 @@ def _rising(case: Case) -> Verdict | None:
         f"the multiplier runs away: at {end[-1]:.3g} and rising to the end, while the violation stays at "
         f"{violation:.2g} ± {case.end_slack.error:.1g}; best value {best:.3g}"
     )
-    advice = f"loosen to {case.budget_key(case.loosest_needed())}: the model cannot do better at any price, or not in {case.steps} steps"
+    looser = case.budget_key(case.loosest_needed())
+    advice = f"loosen to {looser}: the model cannot do better at any price, or not in {case.steps} steps"
     return _verdict(case, "runaway", sentence, advice, best_value=best, **evidence)
 
 
@@ -229,6 +238,8 @@ def _against_violation(case: Case) -> str:
     """What to change where a constraint ends violated, by what its multiplier did and what its slack was in training."""
     if held_out_alone(case.outcome):
         return "give it more data, or train for fewer steps: the model knows these by heart"
+    if case.amortised:
+        return "train longer, or raise amortised.points: its multiplier is read off the front that is measured at these"
     if case.dual.rule == "fixed":
         return "raise dual.start, or let dual.rule move the multiplier"
     sharper = f"measure the slack better ({case.measured_by})"

@@ -19,4 +19,6 @@ def _keys(recipe: Recipe, source: str) -> str:
         return "rollout.batch_size"
     if source != "data" or recipe.model.compose is not None:
         return "train.batch_size"
-    return "train.batch_size, train.floor" if recipe.train.batches == "mixture" else "train.constraint_batch"
+    if recipe.train.batches == "separate":
+        return "train.constraint_batch"
+    return "train.batch_size" if recipe.amortised is not None else "train.batch_size, train.floor"

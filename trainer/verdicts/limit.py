@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dualsweep.trainer.amortised.spread import AT_THE_END
+from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 
@@ -18,13 +20,15 @@ _THERE = 1 - 1e-9
 class Limit:
     """The largest multiplier that a constraint can have, and how it ended.
 
-    own     whether it ended at that
-    by_sum  whether it ended below, held by the sum over constraints relative to the objective
+    own        whether it ended at that
+    by_sum     whether it ended below, held by the sum over constraints relative to the objective
+    raised_by  the key that the range of an amortised training ends by, where that is what holds it
     """
 
     largest: float
     own: bool = False
     by_sum: bool = False
+    raised_by: str = ""
 
     @property
     def pressed(self) -> bool:
@@ -43,12 +47,16 @@ def limit_of(dual: Dual, relative: bool) -> float:
     return min(dual.cap, RELATIVE_LIMIT) if relative else dual.cap
 
 
-def limits(ends: Mapping[str, float], dual: Dual, relative: Mapping[str, bool]) -> dict[str, Limit]:
+def limits(
+    ends: Mapping[str, float], dual: Dual, relative: Mapping[str, bool], amortised: Amortised | None = None
+) -> dict[str, Limit]:  # fmt: skip
     """By constraint, for the multipliers at the end and which constraints are relative to the objective."""
-    full = sum(end for name, end in ends.items() if relative[name]) >= RELATIVE_LIMIT * _THERE
+    there = _THERE if amortised is None else AT_THE_END
+    full = sum(end for name, end in ends.items() if relative[name]) >= RELATIVE_LIMIT * there
     found = {}
     for name, end in ends.items():
-        largest = limit_of(dual, relative[name])
-        own = abs(end) >= largest * _THERE
-        found[name] = Limit(largest, own, not own and relative[name] and full and abs(end) > ZERO)
+        largest = limit_of(dual, relative[name]) if amortised is None else amortised.high_of(name, relative[name])
+        own = abs(end) >= largest * there
+        raised_by = "" if amortised is None or largest < amortised.range_of(name).high else f"{amortised.key_of(name)}.high"
+        found[name] = Limit(largest, own, not own and relative[name] and full and abs(end) > ZERO, raised_by if own else "")
     return found

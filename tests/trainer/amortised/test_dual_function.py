@@ -88,7 +88,7 @@ def test_a_budget_beyond_the_limit_of_the_sum_is_refused_though_no_multiplier_is
         for at, height, there in rows
     ]
     front = AmortisedFront.of(spread, points, 100)
-    with pytest.raises(ValueError, match="got -5 for a, which is at .* with the largest sum of relative multipliers, 0.95"):
+    with pytest.raises(ValueError, match=r"got -5 for a, which is at .* with the largest sum of relative multipliers, 0.95"):
         front.multipliers_for({"a": -5.0, "b": -5.0})
     within = front.multipliers_for({"a": -0.1, "b": -0.1})
     assert 0 < sum(within.values()) < 0.9 * RELATIVE_LIMIT
@@ -111,7 +111,8 @@ def test_budgets_are_read_in_the_users_units_and_survive_storing():
 
 
 def test_a_budget_out_of_reach_and_an_unknown_one_are_refused():
-    with pytest.raises(ValueError, match=r"got 2.5 for a, which is at (2|1.99\d*) with the largest multiplier of the range, 2; loosen it"):
+    said = r"got 2.5 for a, which is at (2|1.99\d*) with the largest multiplier of the range, 2; loosen it"
+    with pytest.raises(ValueError, match=said):
         rewarded().multipliers_for({"a": 2.5})
     with pytest.raises(ValueError, match="must be of a, but got b"):
         rewarded().multipliers_for({"b": 1.0})

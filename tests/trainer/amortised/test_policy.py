@@ -9,8 +9,11 @@ from dualsweep.trainer.amortised.policy import AmortisedMultipliers
 from dualsweep.trainer.amortised.spread import MultiplierRange
 from dualsweep.trainer.dual.problem import ConstrainedProblem
 from dualsweep.trainer.dual.reduction import Reduction
+from dualsweep.trainer.feasibility.standing import Standing
 from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.result import ConstraintOutcome
+
+RAISE = ", or raise `high` of its range (amortised.multipliers, by_constraint)"
 
 
 def policy(relative: bool, high: float) -> AmortisedMultipliers:
@@ -22,15 +25,13 @@ def policy(relative: bool, high: float) -> AmortisedMultipliers:
     ("relative", "high", "multiplier", "said"),
     [
         (True, RELATIVE_LIMIT, 0.475, ", with the largest sum of relative multipliers, 0.95: loosen that budget"),
-        (False, 2.0, 2.0, ", with the largest multiplier of the range, 2: loosen that budget, or raise amortised.multipliers.high"),
+        (False, 2.0, 2.0, f", with the largest multiplier of the range, 2: loosen that budget{RAISE}"),
     ],
 )
 def test_a_budget_that_no_multiplier_of_the_range_reaches_is_infeasible(relative, high, multiplier, said):
     made = policy(relative, high)
-    ended = {
-        name: ConstraintOutcome(0.5, -1.0, -1.5, 0.01, multiplier, decided=standing)
-        for name, standing in (("a", "violated"), ("b", "met"))
-    }
+    standings: dict[str, Standing] = {"a": "violated", "b": "met"}
+    ended = {name: ConstraintOutcome(0.5, -1.0, -1.5, 0.01, multiplier, decided=each) for name, each in standings.items()}
     status, reason = made.ending(made.controller.first(), ended)
     assert status == "infeasible" and reason == f"`a` is at 0.5, off its budget -1{said}"
 

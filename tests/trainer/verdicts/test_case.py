@@ -102,7 +102,8 @@ def test_a_budget_that_is_missed_by_more_is_farther_out(kind: str, value: float,
 @pytest.mark.parametrize(("slack", "there", "needed"), [(-0.03, -0.08, 0.58), (-0.03, -0.01, 0.53), (0.01, -0.08, 0.58)])
 def test_the_budget_that_is_needed_covers_held_out_data_too(slack: float, there: float, needed: float) -> None:
     constraint_case = case(value=0.5 - slack, slack=slack, slacks=-0.4, held_out=HeldOut(there, 0.01, 50, "violated"))
-    assert constraint_case.loosest_needed() == pytest.approx(needed) and constraint_case.best_value() == pytest.approx(0.5 - slack)
+    assert constraint_case.loosest_needed() == pytest.approx(needed)
+    assert constraint_case.best_value() == pytest.approx(0.5 - slack)
 
 
 def test_an_equality_that_presses_from_above_is_seen_with_its_signs_turned() -> None:

@@ -34,6 +34,11 @@ def test_separate_batches_have_a_size_of_their_own() -> None:
     assert set(measured_by(recipe).values()) == {"train.constraint_batch"}
 
 
+def test_a_floor_counts_for_nothing_in_an_amortised_training() -> None:
+    recipe, _ = load_recipe(RECIPES / "digits.yaml", ["amortised={}"])
+    assert set(measured_by(recipe).values()) == {"train.batch_size"}
+
+
 @pytest.mark.parametrize(
     ("multipliers", "slacks", "said"),
     [
