@@ -258,6 +258,14 @@ class DrawnValues:
     def _draws_of(self, calibration: Calibration) -> JointDraws:
         return next(draws for draws in self.sets if set(calibration.columns) <= set(draws.columns))
 
+    def variance_of_units(self) -> Vector:
+        """The part [1 + m] of the variances of the means that further draws on the same units would leave."""
+        found = np.zeros(self.size)
+        for draws in self.sets:
+            if draws.units is not None and len(draws.values):
+                found[list(draws.columns)] = draws.spread(np.eye(len(draws.columns))).lasting
+        return found
+
     def variance_by(self, calibration: Calibration) -> Vector:
         """The part [k] of the variances of its expectations' means that is due to one of `calibrations`."""
         spread = calibration.spread(np.eye(len(calibration.columns)), self._draws_of(calibration))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,8 +28,9 @@ class Case:
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
     it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. Slacks are net of
     what a resilient budget has given way by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in
-    training (`trainer/verdicts/keys.py`); `relative` whether its budget is relative to the objective; `judge_error` the part of
-    its error that is a judge's; `amortised` whether its multiplier was read off a measured front.
+    training (`trainer/verdicts/keys.py`); `relative` whether its budget is relative to the objective; `beyond_draws` the parts
+    of its error that more draws would leave, by what lessens them; `amortised` whether its multiplier was read off a measured
+    front.
     """
 
     name: str
@@ -39,7 +41,7 @@ class Case:
     steps: int
     measured_by: str = "train.batch_size"
     relative: bool = False
-    judge_error: float = 0.0
+    beyond_draws: Mapping[str, float] = field(default_factory=dict)
     amortised: bool = False
 
     @cached_property

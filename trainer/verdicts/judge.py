@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dualsweep.trainer import metric_names
 from dualsweep.trainer.feasibility.standing import Slack, standing_of
 from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.dual import Dual
@@ -15,6 +14,7 @@ from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.result import ConstraintOutcome, Result, Z
 from dualsweep.trainer.verdicts.case import LIGHT, Case
 from dualsweep.trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
+from dualsweep.trainer.verdicts.keys import beyond_draws
 from dualsweep.trainer.verdicts.limit import ZERO, limits
 from dualsweep.trainer.verdicts.oscillation import LARGEST, oscillation
 from dualsweep.trainer.verdicts.trend import linearity, slope
@@ -57,11 +57,9 @@ def verdicts(
             continue
         turned = outcome.kind == "equals" and outcome.multiplier < 0
         sharper = (measured_by or {}).get(name, "train.batch_size")
-        judge_error = result.metrics.get(metric_names.judge_error(name), 0.0)
+        parts = beyond_draws(next(each for each in constraints if each.name == name), result.metrics)
         own = trace.turned() if turned else trace
-        case = Case(
-            name, outcome, own, dual, found[name], result.steps, sharper, relative[name], judge_error, amortised is not None
-        )
+        case = Case(name, outcome, own, dual, found[name], result.steps, sharper, relative[name], parts, amortised is not None)
         judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return judged
 
@@ -224,10 +222,10 @@ def _settled(case: Case) -> Verdict:
 
 
 def _to_decide(case: Case) -> str:
-    """What would decide a constraint: more draws, more held-out images where these leave it open, or a judge better known."""
-    outcome = case.outcome
-    if case.judge_error**2 > case.error**2 / 2:
-        return "give the judge more labelled images (share.held_out, share.calibration), or raise feasibility.tolerance, to tell"
+    """What would decide a constraint: more draws, more held-out images where these leave it open, or more of what draws leave."""
+    outcome, parts = case.outcome, case.beyond_draws
+    if sum(each**2 for each in parts.values()) > case.error**2 / 2:
+        return f"{max(parts, key=parts.__getitem__)}, or raise feasibility.tolerance, to tell"
     own = standing_of(Slack(outcome.slack + outcome.relaxation, outcome.slack_error), outcome.kind, outcome.tolerance)
     held_out = outcome.held_out is not None and outcome.held_out.standing == "undecided" and own != "undecided"
     more = "hold out more images (data.holdout)" if held_out else "raise feasibility.draws"
