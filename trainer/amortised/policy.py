@@ -59,7 +59,7 @@ class AmortisedMultipliers:
         return True
 
     def shown(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Means over the range say nothing of its single problems: only those of what is measured are left."""
+        """Means over many multipliers say nothing of single problems: only those of what is measured are left."""
         return {
             name: value
             for name, value in metrics.items()
@@ -93,7 +93,7 @@ class AmortisedMultipliers:
             return "infeasible", "; ".join(reasons) + ": loosen that budget" + remedy
         status, reason = verdict(state, constraints)
         if status == "converged":
-            reason = "every constraint is met, and the objective over the range of multipliers has settled"
+            reason = "every constraint is met, and the objective in training has settled"
         return status, reason
 
     def sampled_at(self, checkpoint: str) -> Mapping[str, float] | None:
