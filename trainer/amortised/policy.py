@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +73,8 @@ class AmortisedMultipliers:
 
         def files(drawn: DrawnValues) -> dict[str, bytes]:
             # Of more draws it would stand apart from points nearby by the error of the draws, which they have in common.
-            last = point_of(self.spread, drawn.first_stage(), multipliers)
+            first = replace(drawn, sets=tuple(draws.first(draws.stages[:1]) for draws in drawn.sets))
+            last = point_of(self.spread, first, multipliers)
             whole = AmortisedFront.of(self.spread, [*front.points, last], steps)
             return {FILE: json.dumps(whole.to_json(), indent=2).encode()}
 

@@ -197,10 +197,6 @@ class DrawnValues:
         paired = zip(self.sets, later.sets, strict=True)
         return replace(self, sets=tuple(first.joined(second) for first, second in paired))
 
-    def first_stage(self) -> DrawnValues:
-        """What the first stage drew of each expectation."""
-        return replace(self, sets=tuple(draws.first(draws.stages[:1]) for draws in self.sets))
-
     @property
     def counts(self) -> Integers:
         """The draws [1 + m] of each expectation."""
@@ -257,14 +253,6 @@ class DrawnValues:
 
     def _draws_of(self, calibration: Calibration) -> JointDraws:
         return next(draws for draws in self.sets if set(calibration.columns) <= set(draws.columns))
-
-    def variance_of_units(self) -> Vector:
-        """The part [1 + m] of the variances of the means that further draws on the same units would leave."""
-        found = np.zeros(self.size)
-        for draws in self.sets:
-            if draws.units is not None and len(draws.values):
-                found[list(draws.columns)] = draws.spread(np.eye(len(draws.columns))).lasting
-        return found
 
     def variance_by(self, calibration: Calibration) -> Vector:
         """The part [k] of the variances of its expectations' means that is due to one of `calibrations`."""

@@ -196,10 +196,12 @@ def _of_units(left: _Residuals, units: Integers, groups: Integers | None) -> Mea
 
     plain = left.r / np.sqrt(own) * widen[unit][:, None] / len(unit)
     covariance, shares = common(1.0)
+    # Of r draws a unit, what they have in common is seen in r (r - 1) of r^2 pairs. Below two it is not told from noise.
+    per_unit = len(unit) / len(numbers)
+    told = covariance.diagonal() * per_unit / (per_unit - 1.0) if per_unit >= 2 else np.zeros(len(covariance))
     if np.trace(covariance) < 0:  # noise alone: scaled less, what is left is a sum of squares
         covariance = common(0.5)[0]
     degrees = np.full(covariance.shape[0], float(len(numbers) - len(np.unique(group_of))))
-    whole, each = covariance + plain.T @ plain, len(unit) / len(numbers)
-    # Of r draws a unit, what they have in common is seen in r (r - 1) of r^2 pairs. Below two it is not told from noise.
-    lasting = np.clip(covariance.diagonal() * each / (each - 1.0), 0.0, whole.diagonal()) if each >= 2 else np.zeros(len(whole))
+    whole = covariance + plain.T @ plain
+    lasting = np.clip(told, 0.0, whole.diagonal())
     return MeanSpread(whole, (shares**3).sum(0), len(numbers), degrees, numbers, shares, lasting)

@@ -66,8 +66,13 @@ def lasting_error_metrics(problem: ConstrainedProblem, drawn: DrawnValues) -> di
         for column, variance in zip(each.columns, drawn.variance_by(each), strict=True)
     }
     if not problem.simplex:
-        of_units = zip(names, drawn.variance_of_units(), strict=True)
-        metrics |= {metric_names.samples_error(name): variance for name, variance in of_units if variance > 0}
+        metrics |= {
+            metric_names.samples_error(names[column]): variance
+            for draws in drawn.sets
+            if draws.units is not None and len(draws.values)
+            for column, variance in zip(draws.columns, draws.spread(np.eye(len(draws.columns))).lasting, strict=True)
+            if variance > 0
+        }
     return {name: float(np.sqrt(variance)) for name, variance in metrics.items()}
 
 

@@ -49,7 +49,7 @@ def verdicts(
     relative = {each.name: each.relative_to is not None for each in constraints}
     ends = {name: each.multiplier for name, each in result.constraints.items() if name in traces}
     ends |= {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
-    found, judged = limits(ends, dual, relative, amortised), []
+    limit_of, judged = limits(ends, dual, relative, amortised), []
     for name, trace in traces.items():
         outcome = result.constraints.get(name)
         if outcome is None or not math.isfinite(outcome.slack):
@@ -59,7 +59,7 @@ def verdicts(
         sharper = (measured_by or {}).get(name, "train.batch_size")
         parts = beyond_draws(next(each for each in constraints if each.name == name), result.metrics)
         own = trace.turned() if turned else trace
-        case = Case(name, outcome, own, dual, found[name], result.steps, sharper, relative[name], parts, amortised is not None)
+        case = Case(name, outcome, own, dual, limit_of[name], result.steps, sharper, relative[name], parts, amortised is not None)
         judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return judged
 

@@ -53,10 +53,10 @@ def limits(
     """By constraint, for the multipliers at the end and which constraints are relative to the objective."""
     there = _THERE if amortised is None else AT_THE_END
     full = sum(end for name, end in ends.items() if relative[name]) >= RELATIVE_LIMIT * there
-    found = {}
+    reached = {}
     for name, end in ends.items():
         largest = limit_of(dual, relative[name]) if amortised is None else amortised.high_of(name, relative[name])
         own = abs(end) >= largest * there
         raised_by = "" if amortised is None or largest < amortised.range_of(name).high else f"{amortised.key_of(name)}.high"
-        found[name] = Limit(largest, own, not own and relative[name] and full and abs(end) > ZERO, raised_by if own else "")
-    return found
+        reached[name] = Limit(largest, own, not own and relative[name] and full and abs(end) > ZERO, raised_by if own else "")
+    return reached

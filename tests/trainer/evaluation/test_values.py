@@ -118,7 +118,7 @@ def test_the_parts_of_errors_that_more_draws_would_leave_are_told_by_what_they_a
     of_samples = JointDraws((2,), rng.standard_normal(20)[units][:, None], (4000,), units=units, pool="examples")
     drawn = drawn_values(3, [of_reward, of_samples], [Scale((1,), rng.standard_normal((16, 1)))])
     problem = ConstrainedProblem(("bright", "close"), np.zeros(2), np.zeros(2, dtype=np.bool_))
-    found, errors = lasting_error_metrics(problem, drawn), problem.slack_errors(drawn.estimate())
-    assert found.keys() == {"scale_error/bright", "samples_error/close"}
-    assert found["scale_error/bright"] == pytest.approx(np.sqrt(errors[0] ** 2 - of_reward.spread(np.eye(1)).covariance[0, 0]))
-    assert found["samples_error/close"] == pytest.approx(errors[1], rel=0.01)
+    parts, errors = lasting_error_metrics(problem, drawn), problem.slack_errors(drawn.estimate())
+    assert parts.keys() == {"scale_error/bright", "samples_error/close"}
+    assert parts["scale_error/bright"] == pytest.approx(np.sqrt(errors[0] ** 2 - of_reward.spread(np.eye(1)).covariance[0, 0]))
+    assert parts["samples_error/close"] == pytest.approx(errors[1], rel=0.01)

@@ -41,17 +41,19 @@ def by_heart(source: MixtureSource, known: Tensor, x: Tensor, t: Tensor) -> Tens
     """The noise where the sample is the nearest of those known."""
     signal = source.setting.schedule.alphas_cumprod[t][:, None, None, None]
     nearest = known[torch.cdist((x / signal.sqrt()).flatten(1), known.flatten(1)).argmin(1)]
-    return (x - signal.sqrt() * nearest) / (1 - signal).sqrt()
+    noise: Tensor = (x - signal.sqrt() * nearest) / (1 - signal).sqrt()
+    return noise
 
 
 def test_what_is_known_by_heart_of_a_frozen_models_samples_is_not_its_final_value(source: MixtureSource) -> None:
     known = source._fetch(source._populations[1].groups[0])
     assert known.shape == (16, 1, 8, 8)
-    source.forward = lambda x, t, **_: by_heart(source, known, x, t)  # type: ignore[method-assign,assignment]
+    source.forward = lambda x, t, **_: by_heart(source, known, x, t)
     values = drawn_by(source)[1]
+    assert values.units is not None
     others = source._fetch(np.unique(values.units))
     assert torch.cdist(others.flatten(1), known.flatten(1)).min() > 0.1
-    source.forward = lambda x, t, **_: by_heart(source, others, x, t)  # type: ignore[method-assign,assignment]
+    source.forward = lambda x, t, **_: by_heart(source, others, x, t)
     assert float(values.mean[0]) > 5 * float(drawn_by(source)[1].mean[0])
 
 
