@@ -93,7 +93,7 @@ def gap(record: SweepRecord) -> Gap | None:
     sign = spread.problem.direction
     at = spread.problem.signs * np.array([_values(front, trial) for trial in judged])
     objectives, multipliers = dual.front(at)
-    inside = (multipliers < 0.99 * spread.high).all(axis=1)
+    inside = ~spread.at_end(multipliers).any(axis=1)
     if not inside.any():
         return None
     own = sign * np.array([trial.metric("objective") for trial in judged])

@@ -171,8 +171,9 @@ def _note(record: SweepRecord, on_front: Sequence[Trial], admitted: Sequence[Tri
     if record.admission(least) == "undecided":
         return f"{none} is the nearest of the undecided: more draws (feasibility.draws) tell whether it is feasible."
     if gave_up := ended_infeasible(least):
-        why = "in training a multiplier was at its limit (dual.cap) with its constraint violated, so it did not settle there"
-        return f"{none} {gave_up}: {why}, and it may not be on the front. Give it a higher limit or a smaller dual step size."
+        why = "in training a multiplier was at its limit with its constraint violated, so it did not settle there"
+        remedy = "Give it a higher dual.cap, where that was the limit, or a smaller dual step size."
+        return f"{none} {gave_up}: {why}, and it may not be on the front. {remedy}"
     return f"{none} violates least, by {record.violation(least):.4g}: give it more budget, more steps or a larger dual step size."
 
 

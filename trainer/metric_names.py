@@ -77,6 +77,16 @@ def judge_error(name: str) -> str:
     return f"judge_error/{name}"
 
 
+def scale_error(name: str) -> str:
+    """Of a normalised reward, the part that is due to its scale."""
+    return f"scale_error/{name}"
+
+
+def samples_error(name: str) -> str:
+    """Of a value on a frozen model's samples, the part that is due to their number."""
+    return f"samples_error/{name}"
+
+
 def interval(metric: str) -> str:
     return f"{INTERVAL}{metric}"
 

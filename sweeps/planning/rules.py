@@ -123,6 +123,8 @@ _OTHERS = (
     metric_names.SYSTEM,
     metric_names.RELAXATION,
     metric_names.judge_error(""),
+    metric_names.scale_error(""),
+    metric_names.samples_error(""),
 )
 _EXAMPLES = ("frechet", "tv_from_uniform", "accuracy", "copied_share", "nearest_distance", "share/CLASS")
 

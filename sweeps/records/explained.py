@@ -42,7 +42,7 @@ class Explained:
     @classmethod
     def of(cls, title: str, points: Points, result: Result, recipe: Recipe) -> Self:
         """From the run's points, the final evaluation's among them."""
-        judged = verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe))
+        judged = verdicts(histories_of(points), result, recipe.dual, recipe.constraints, measured_by(recipe), recipe.amortised)
         return cls(title, result, recipe, judged, points=points)
 
     @property

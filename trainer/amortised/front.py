@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from dualsweep.trainer.amortised.dual_function import DualFunction
 
 FILE = "amortised.json"
-#: A multiplier above this part of its range's end is at the end.
-_AT_THE_END = 0.99
 
 
 @dataclass(frozen=True)
@@ -123,11 +121,12 @@ class AmortisedFront:
         dual = self.dual_function()
         multipliers = dual.multipliers_for(wanted, spread.problem.softness)
         reached = dual.at(multipliers[None])[1][0] - spread.problem.relaxations(multipliers)
+        at_end, largest = spread.at_end(multipliers), spread.largest(multipliers)
         for i, name in enumerate(self.names):
             tolerance = 0.01 * float(np.ptp(dual.values[:, i]))
-            if multipliers[i] >= _AT_THE_END * spread.high[i] and reached[i] > wanted[i] + tolerance:
+            if at_end[i] and reached[i] > wanted[i] + tolerance:
                 value, asked = spread.problem.signs[i] * reached[i], {**self.budgets, **budgets}[name]
-                received = f"{asked:g} for {name}, which is at {value:.4g} with the largest, {spread.high[i]:g}"
+                received = f"{asked:g} for {name}, which is at {value:.4g} with {largest[i]}"
                 raise RuleError("", "must be a budget that the range of multipliers reaches", received, "loosen it")
         return dict(zip(self.names, multipliers.tolist(), strict=True))
 

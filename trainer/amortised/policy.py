@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +59,7 @@ class AmortisedMultipliers:
         return True
 
     def shown(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Means over the range say nothing of its single problems: only those of what is measured are left."""
+        """Means over many multipliers say nothing of single problems: only those of what is measured are left."""
         return {
             name: value
             for name, value in metrics.items()
@@ -72,7 +72,9 @@ class AmortisedMultipliers:
         model.at(multipliers)
 
         def files(drawn: DrawnValues) -> dict[str, bytes]:
-            last = point_of(self.spread, drawn, multipliers)
+            # Of more draws it would stand apart from points nearby by the error of the draws, which they have in common.
+            first = replace(drawn, sets=tuple(draws.first(draws.stages[:1]) for draws in drawn.sets))
+            last = point_of(self.spread, first, multipliers)
             whole = AmortisedFront.of(self.spread, [*front.points, last], steps)
             return {FILE: json.dumps(whole.to_json(), indent=2).encode()}
 
@@ -81,17 +83,18 @@ class AmortisedMultipliers:
 
     def ending(self, state: DualState, constraints: Mapping[str, ConstraintOutcome]) -> tuple[Status, str]:
         """How it ended at its own budgets: infeasible where the range of multipliers does not reach them."""
-        beyond = [
-            f"`{name}` is at {outcome.value:.4g}, off its budget {outcome.budget:.4g}, "
-            f"with the largest multiplier of the range, {high:g}"
-            for (name, outcome), high in zip(constraints.items(), self.spread.high, strict=True)
-            if outcome.standing == "violated" and outcome.multiplier >= 0.99 * high
-        ]
-        if beyond:
-            return "infeasible", "; ".join(beyond) + ": loosen that budget, or raise amortised.multipliers.high"
+        ends = np.array([each.multiplier for each in constraints.values()])
+        violated = np.array([each.standing == "violated" for each in constraints.values()])
+        beyond, largest = np.flatnonzero(violated & self.spread.at_end(ends)), self.spread.largest(ends)
+        if len(beyond):
+            told = [(name, each.value, each.budget) for name, each in constraints.items()]
+            reasons = ["`{}` is at {:.4g}, off its budget {:.4g}, with {}".format(*told[i], largest[i]) for i in beyond]
+            by_range = not self.spread.held_by_sum(ends)[beyond].all()
+            remedy = ", or raise `high` of its range (amortised.multipliers, by_constraint)" if by_range else ""
+            return "infeasible", "; ".join(reasons) + ": loosen that budget" + remedy
         status, reason = verdict(state, constraints)
         if status == "converged":
-            reason = "every constraint is met, and the objective over the range of multipliers has settled"
+            reason = "every constraint is met, and the objective in training has settled"
         return status, reason
 
     def sampled_at(self, checkpoint: str) -> Mapping[str, float] | None:

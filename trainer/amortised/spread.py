@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
+from dualsweep.trainer.dual.problem import Booleans, ConstrainedProblem, Vector
 from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.rng import Stream, generator
+
+#: A multiplier, or the sum of relative ones, above this part of its largest is there: it was read off a fitted front.
+AT_THE_END = 0.99
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,22 @@ class MultiplierRange:
         """The inverse of `multipliers`, shape [n, m]."""
         result: Vector = np.log1p(multipliers / self.low) / np.log1p(self.high / self.low)
         return result
+
+    def held_by_sum(self, multipliers: Vector) -> Booleans:
+        """Which of `multipliers` [..., m] are relative ones above 0 whose sum is at its limit."""
+        full = multipliers[..., self.problem.relative].sum(axis=-1, keepdims=True) >= AT_THE_END * RELATIVE_LIMIT
+        result: Booleans = self.problem.relative & full & (multipliers > 0)
+        return result
+
+    def at_end(self, multipliers: Vector) -> Booleans:
+        """Which of `multipliers` [..., m] cannot be larger: those at the end of their own range or held by their sum."""
+        result: Booleans = (multipliers >= AT_THE_END * self.high) | self.held_by_sum(multipliers)
+        return result
+
+    def largest(self, multipliers: Vector) -> list[str]:
+        """What each of `multipliers` [m] is held by at its end, in words."""
+        by_sum, held = f"the largest sum of relative multipliers, {RELATIVE_LIMIT:g}", self.held_by_sum(multipliers)
+        return [by_sum if held[i] else f"the largest multiplier of the range, {high:g}" for i, high in enumerate(self.high)]
 
     def draw(self, step: int, total: int, more: int = 0) -> tuple[Vector, Vector]:
         """Multipliers [total, m] of the global batch of primal step `step`, and `more` uniform numbers beside each.

@@ -31,17 +31,20 @@ class Reduction:
     def advance(self, state: DualState, reports: Sequence[SlackReport], world: int) -> DualState:
         """One dual step on the reports of all `world` workers; nothing is told where a report or every value is missing.
 
+        A slack that no sample told adds nothing to the tails' sums: no multiplier goes by it, and the objective is known.
+
         Raises:
             ValueError: a report of another step, or two of one rank.
         """
-        estimate = usable_estimate(self.problem, state, reports, world)
-        if estimate is None:
+        estimate = whole_estimate(state, reports, world)
+        if estimate is None or not np.isfinite(estimate.mean).any():
             return state.skipping()
-        slacks = self.problem.slacks(estimate.mean)
+        slacks, objective = self.problem.slacks(estimate.mean), self.problem.objective(estimate.mean)
+        known = np.isfinite(slacks)
         return replace(
             state.with_multipliers(state.multipliers).measuring(self.problem, estimate),
-            average=np.where(np.isfinite(slacks), slacks, state.average),
-            tails=state.tails_with(self.total, self.problem.objective(estimate.mean), slacks, state.multipliers),
+            average=np.where(known, slacks, state.average),
+            tails=state.tails_with(self.total, objective, np.where(known, slacks, 0.0), state.multipliers),
         )
 
     def infeasible(self, state: DualState) -> str | None:
@@ -54,17 +57,22 @@ def usable_estimate(
 ) -> Estimate | None:  # fmt: skip
     """The estimate of the reports of all `world` workers; None without one of them, or without any finite slack.
 
-    A partial sum is no estimate of the global batch's slack.
+    Raises:
+        ValueError: a report of another dual step than the state's next, or two of one rank.
+    """
+    estimate = whole_estimate(state, reports, world)
+    usable = np.isfinite(problem.slacks(estimate.mean)) if estimate is not None else np.zeros(0)
+    return None if len(usable) and not usable.any() else estimate
+
+
+def whole_estimate(state: DualState, reports: Sequence[SlackReport], world: int) -> Estimate | None:
+    """The estimate of the reports of all `world` workers; None without one: a partial sum is none of the global batch's slack.
 
     Raises:
         ValueError: a report of another dual step than the state's next, or two of one rank.
     """
     check(reports, state.version)
-    if len(reports) < world:
-        return None
-    estimate = reduce(reports)
-    usable = np.isfinite(problem.slacks(estimate.mean))
-    return None if len(usable) and not usable.any() else estimate
+    return None if len(reports) < world else reduce(reports)
 
 
 def reduce(reports: Sequence[SlackReport]) -> Estimate:

@@ -11,7 +11,6 @@ from dualsweep.trainer.dual.coordinator import DualController
 from dualsweep.trainer.dual.reduction import Reduction
 from dualsweep.trainer.engine.multiplier_policy import DualAscent, MultiplierPolicy
 from dualsweep.trainer.engine.stated_problem import problem_of
-from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.recipe import Recipe
 
 
@@ -37,8 +36,7 @@ def multiplier_range_of(recipe: Recipe) -> MultiplierRange:
     amortised = recipe.amortised
     if amortised is None:
         raise ValueError(f"a recipe must have `amortised` to draw multipliers, but {recipe.name} has none; ask its policy")
-    ranges = [amortised.range_of(constraint.name) for constraint in recipe.constraints]
     problem = problem_of(recipe)
-    high = np.array([each.high for each in ranges])
-    high = np.where(problem.relative, np.minimum(high, RELATIVE_LIMIT), high)
-    return MultiplierRange(problem, np.array([each.low for each in ranges]), high, amortised.zeros, recipe.seed)
+    low = [amortised.range_of(name).low for name in problem.names]
+    high = [amortised.high_of(name, bool(relative)) for name, relative in zip(problem.names, problem.relative, strict=True)]
+    return MultiplierRange(problem, np.array(low), np.array(high), amortised.zeros, recipe.seed)

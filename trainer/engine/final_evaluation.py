@@ -24,7 +24,7 @@ from dualsweep.trainer.evaluation.final_values import Final, final_values
 from dualsweep.trainer.evaluation.grid import sample_grid
 from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.metrics import measure
-from dualsweep.trainer.evaluation.values import held_out_metrics, judge_error_metrics, objective_metrics
+from dualsweep.trainer.evaluation.values import held_out_metrics, lasting_error_metrics, objective_metrics
 from dualsweep.trainer.metric_point import Phase
 from dualsweep.trainer.result import ConstraintOutcome, Result, feasibility, outcomes
 from dualsweep.trainer.rng import in_turn
@@ -109,7 +109,9 @@ def _told(
     metrics |= {
         metric_names.multiplier_error(n): c.multiplier_error for n, c in constraints.items() if np.isfinite(c.multiplier_error)
     }
-    metrics |= standings(constraints) | _facts(run) | objective_metrics(problem, estimate) | judge_error_metrics(problem, trained)
+    metrics |= (
+        standings(constraints) | _facts(run) | objective_metrics(problem, estimate) | lasting_error_metrics(problem, trained)
+    )
     files = {DRAWS: stored(trained, run.seed, problem.names, problem.relative.tolist())}
     if measured.samples is not None and len(measured.samples):
         more, others = _measure(run, measured.samples, measured.asked)

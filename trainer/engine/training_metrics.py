@@ -10,51 +10,66 @@ import numpy as np
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.dual.problem import ConstrainedProblem, Vector
-from dualsweep.trainer.dual.state import DualState, pack, unpack
+from dualsweep.trainer.dual.state import DualState, Integers, pack, unpack
 from dualsweep.trainer.feasibility.standing import Slack, Standing, overall, standing_of
 from dualsweep.trainer.result import ConstraintOutcome
 
 
 @dataclass(frozen=True)
 class MetricWindow:
-    """Sums over dual steps: of the means [1 + m], of the slacks and of their squares [m], and the number of steps."""
+    """Sums over dual steps of the means [1 + m], of the slacks and of their squares [m], and of how many steps each is.
 
-    steps: int
+    steps [1 + m] are those of the means, slack_steps [m] those of the slacks: a step adds what it has a finite value of.
+    """
+
+    steps: Integers
     means: Vector
+    slack_steps: Integers
     slacks: Vector
     squares: Vector
 
     @classmethod
     def empty(cls, constraints: int) -> Self:
-        return cls(0, np.zeros(1 + constraints), np.zeros(constraints), np.zeros(constraints))
+        none, zeros = np.zeros(1 + constraints, dtype=np.int64), np.zeros(constraints)
+        return cls(none, np.zeros(1 + constraints), none[1:], zeros, zeros)
 
     def add(self, problem: ConstrainedProblem, state: DualState) -> MetricWindow:
-        """The window with the means of `state`; a dual step without finite means adds nothing."""
-        if not problem.complete(state.means):
-            return self
+        """The window with the means of `state`."""
         slacks = problem.slacks(state.means)
-        return MetricWindow(self.steps + 1, self.means + state.means, self.slacks + slacks, self.squares + slacks**2)
+        known, told = np.isfinite(state.means), np.isfinite(slacks)
+        added = np.where(told, slacks, 0.0)
+        return MetricWindow(
+            self.steps + known, self.means + np.where(known, state.means, 0.0),
+            self.slack_steps + told, self.slacks + added, self.squares + added**2,
+        )  # fmt: skip
 
     def metrics(self, problem: ConstrainedProblem, state: DualState) -> dict[str, float]:
         """The point's metrics: estimates on training batches with the training (not the averaged) weights.
 
-        The slacks' standard errors are from their scatter over the dual steps; of a single one, its own.
+        The slacks' standard errors are from their scatter over the dual steps; of a single one, its own. What no step has is
+        left out.
         """
         multipliers = {metric_names.multiplier(name): float(state.multipliers[i]) for i, name in enumerate(problem.names)}
-        if not self.steps:
+        if not self.steps.any():
             return multipliers
-        means, errors = self.means / self.steps, state.errors
-        if self.steps > 1:
-            scatter = np.maximum(self.squares / self.steps - (self.slacks / self.steps) ** 2, 0.0)
-            errors = np.sqrt(scatter / (self.steps - 1))
-        return multipliers | point(problem, means, errors, state.multipliers)
+        with np.errstate(all="ignore"):
+            means = self.means / self.steps
+            scatter = np.maximum(self.squares / self.slack_steps - (self.slacks / self.slack_steps) ** 2, 0.0)
+            errors = np.where(self.slack_steps > 1, np.sqrt(scatter / (self.slack_steps - 1)), state.errors)
+        metrics = multipliers | point(problem, means, errors, state.multipliers)
+        return metrics if problem.complete(means) else {name: each for name, each in metrics.items() if np.isfinite(each)}
 
     def to_json(self) -> dict[str, Any]:
         return {each.name: pack(getattr(self, each.name)) for each in fields(self)}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        return cls(**{name: unpack(value) for name, value in plain.items()})
+        """Restores it; one of before counted the steps that had every value."""
+        values = {name: unpack(value) for name, value in plain.items()}
+        if "slack_steps" not in values:
+            whole = np.full(len(values["means"]), values["steps"], dtype=np.int64)
+            values |= {"steps": whole, "slack_steps": whole[1:]}
+        return cls(**values)
 
 
 def point(problem: ConstrainedProblem, means: Vector, slack_errors: Vector, multipliers: Vector) -> dict[str, float]:

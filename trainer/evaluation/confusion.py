@@ -122,5 +122,5 @@ class JudgeError:
         errors = self.confusion.errors[:, labels][:, :, labels]
         between = np.einsum("ak,bk,kab->ab", shares, shares, errors)
         covariance, size = rows @ between @ rows.T, len(rows)
-        nobody = np.zeros(0, np.int64), np.zeros((0, size))
+        nobody = np.zeros(0, np.int64), np.zeros((0, size)), np.zeros(size)
         return MeanSpread(covariance, np.zeros(size), self.confusion.images, np.full(size, np.inf), *nobody)

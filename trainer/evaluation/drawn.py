@@ -124,13 +124,12 @@ class JointDraws:
         return result
 
     def first(self, stages: tuple[int, ...]) -> JointDraws:
-        """The draws of the first stages, of which the last may be cut; without what is `beside`."""
-        kept = slice(0, sum(stages))
-        units, groups = (each[kept] if each is not None else None for each in (self.units, self.groups))
-        factors = self.factors[kept] if self.factors is not None else None
-        return replace(
-            self, values=self.values[kept], stages=stages, units=units, groups=groups, factors=factors, beside=None
-        )  # fmt: skip
+        """The draws of the first stages, of which the last may be cut."""
+        size = sum(stages)
+        beside_values = {
+            name: kept[:size] for name in ("units", "groups", "beside", "factors") if (kept := getattr(self, name)) is not None
+        }
+        return replace(self, values=self.values[:size], stages=stages, **beside_values)
 
 
 class Calibration(Protocol):

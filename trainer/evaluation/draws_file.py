@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _known(file: np.lib.npyio.NpzFile, name: str) -> np.ndarray | None:
 
 
 def _first(whole: JointDraws) -> JointDraws:
-    """The stages that begin within the first `MOST` draws, the last one cut there."""
+    """The stages that begin within the first `MOST` draws, the last one cut there; without what is `beside`."""
     ends = np.minimum(np.cumsum(whole.stages), MOST)
     stages = tuple(int(length) for length in np.diff(ends, prepend=0) if length)
-    return whole.first(stages)
+    return replace(whole.first(stages), beside=None)

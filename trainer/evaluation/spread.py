@@ -46,7 +46,8 @@ class MeanSpread:
     """How far the means of q columns vary: covariance [q, q] and third central moment [q].
 
     units is how many independent draws there were, degrees [q] the degrees of freedom of the variances; of draws on units,
-    numbers [N] are theirs and shares [N, q] what each put into the means' errors.
+    numbers [N] are theirs, shares [N, q] what each put into the means' errors, and lasting [q] the part of the variances that
+    further draws on the same units would leave.
     """
 
     covariance: Vector
@@ -55,6 +56,7 @@ class MeanSpread:
     degrees: Vector
     numbers: Integers
     shares: Vector
+    lasting: Vector
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def mean_spread(
             plain = left.r / np.sqrt(left.own)[:, None] / len(values)
             told = left.cubes[:, None] > 0  # a group of two draws has no third moment
             third = np.divide(left.r**3, left.cubes[:, None], np.zeros_like(left.r), where=told).sum(0) / float(len(values)) ** 3
-            nobody = np.zeros(0, np.int64), np.zeros((0, values.shape[1]))
+            nobody = np.zeros(0, np.int64), np.zeros((0, values.shape[1])), np.zeros(values.shape[1])
             return MeanSpread(plain.T @ plain, third, len(values), left.degrees(plain**2), *nobody)
         return _of_units(left, units, groups)
 
@@ -194,7 +196,12 @@ def _of_units(left: _Residuals, units: Integers, groups: Integers | None) -> Mea
 
     plain = left.r / np.sqrt(own) * widen[unit][:, None] / len(unit)
     covariance, shares = common(1.0)
+    # Of r draws a unit, what they have in common is seen in r (r - 1) of r^2 pairs. Below two it is not told from noise.
+    per_unit = len(unit) / len(numbers)
+    told = covariance.diagonal() * per_unit / (per_unit - 1.0) if per_unit >= 2 else np.zeros(len(covariance))
     if np.trace(covariance) < 0:  # noise alone: scaled less, what is left is a sum of squares
         covariance = common(0.5)[0]
     degrees = np.full(covariance.shape[0], float(len(numbers) - len(np.unique(group_of))))
-    return MeanSpread(covariance + plain.T @ plain, (shares**3).sum(0), len(numbers), degrees, numbers, shares)
+    whole = covariance + plain.T @ plain
+    lasting = np.clip(told, 0.0, whole.diagonal())
+    return MeanSpread(whole, (shares**3).sum(0), len(numbers), degrees, numbers, shares, lasting)

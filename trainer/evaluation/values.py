@@ -56,15 +56,24 @@ def held_out_metrics(estimate: Estimate, problem: ConstrainedProblem) -> dict[st
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
-def judge_error_metrics(problem: ConstrainedProblem, drawn: DrawnValues) -> dict[str, float]:
-    """`judge_error/NAME` of the constraints that are shares."""
-    judged = [each for each in drawn.calibrations if isinstance(each, JudgeError)]
+def lasting_error_metrics(problem: ConstrainedProblem, drawn: DrawnValues) -> dict[str, float]:
+    """The parts of the errors that more draws would leave: `judge_error/NAME` of shares, `scale_error/NAME` of normalised
+    rewards, and `samples_error/NAME` of values on a frozen model's samples."""
     names = ("objective", *problem.names)
-    return {
-        metric_names.judge_error(names[column]): float(np.sqrt(variance))
-        for each in judged
+    metrics = {
+        (metric_names.judge_error if isinstance(each, JudgeError) else metric_names.scale_error)(names[column]): variance
+        for each in drawn.calibrations
         for column, variance in zip(each.columns, drawn.variance_by(each), strict=True)
     }
+    if not problem.simplex:
+        metrics |= {
+            metric_names.samples_error(names[column]): variance
+            for draws in drawn.sets
+            if draws.units is not None and len(draws.values)
+            for column, variance in zip(draws.columns, draws.spread(np.eye(len(draws.columns))).lasting, strict=True)
+            if variance > 0
+        }
+    return {name: float(np.sqrt(variance)) for name, variance in metrics.items()}
 
 
 def objective_metrics(problem: ConstrainedProblem, estimate: Estimate) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.recipe.base import Name, Positive, Section
+from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 
 
 class Range(Section):
@@ -42,3 +43,12 @@ class Amortised(Section):
     def range_of(self, name: str) -> Range:
         """The range of one constraint's multiplier."""
         return self.by_constraint.get(name, self.multipliers)
+
+    def key_of(self, name: str) -> str:
+        """The key of that range."""
+        return f"amortised.by_constraint.{name}" if name in self.by_constraint else "amortised.multipliers"
+
+    def high_of(self, name: str, relative: bool) -> float:
+        """The largest multiplier of one constraint, which may be relative to the objective."""
+        high = self.range_of(name).high
+        return min(high, RELATIVE_LIMIT) if relative else high

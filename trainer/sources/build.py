@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.config.diagnostics import Diagnostic
@@ -52,17 +54,19 @@ def build_sources(recipe: Recipe, setting: TermContext, data: Assembled | None) 
 def _data_source(recipe: Recipe, setting: TermContext, data: Assembled | None) -> Source:
     terms = recipe.terms_on("data")
     wanted = [each.term.population(each.value) if each.term.population else None for each in terms]
-    examples, first = _with_samples(recipe, setting, data, [each for each in wanted if isinstance(each, SamplesOf)])
+    examples, pools = _with_samples(recipe, setting, data, [each for each in wanted if isinstance(each, SamplesOf)])
     populations = []
     for named, population in zip(terms, wanted, strict=True):
         if isinstance(population, SamplesOf):
-            populations.append(Population.samples(first[population.model] + np.arange(population.count)))
+            trained, fresh = (rows[: population.count] for rows in pools[population.model])
+            populations.append(Population.samples(trained, fresh))
         elif data is not None:
             populations.append(_population(data, named.column, recipe))
     if examples is None:
         raise ValueError("terms on data must have data or samples, but got neither; give `data`")
     built = [each.term.build(each.value, setting) for each in terms]
     columns = [each.column for each in terms]
+    first = {name: int(trained[0]) for name, (trained, _) in pools.items()}
     prompts = _prompts(setting, data, len(examples), first) if setting.of_examples else None
     for fault in change_faults(recipe, setting.shape, setting.space.latent):
         raise TrainingError(f"{fault.key} {fault.sentence}")
@@ -145,14 +149,17 @@ def _own_prompts(setting: TermContext, examples: Examples) -> tuple[tuple[str, .
 
 def _with_samples(
     recipe: Recipe, setting: TermContext, data: Assembled | None, wanted: Sequence[SamplesOf]
-) -> tuple[Examples | None, dict[str, int]]:  # fmt: skip
-    """The data and the samples that terms ask for, and where each model's begin: terms on one model share its first ones."""
-    examples, first = data.examples if data is not None else None, {}
+) -> tuple[Examples | None, dict[str, tuple[Integers, Integers]]]:  # fmt: skip
+    """The data and the samples that terms ask for, and by model the rows of those to train on and of as many others, for final
+    values: terms on one model share its first ones."""
+    examples, pools = data.examples if data is not None else None, {}
     for model in dict.fromkeys(each.model for each in wanted):
-        pool = _samples(recipe, setting, SamplesOf(model, max(each.count for each in wanted if each.model == model)))
-        first[model] = len(examples) if examples is not None else 0
+        count = max(each.count for each in wanted if each.model == model)
+        first = len(examples) if examples is not None else 0
+        pool = InMemory(torch.cat([_samples(recipe, setting, model, each) for each in (range(count), range(count, 2 * count))]))
         examples = concatenate(examples, pool) if examples is not None else pool
-    return examples, first
+        pools[model] = first + np.arange(count), first + count + np.arange(count)
+    return examples, pools
 
 
 def _population(data: Assembled, column: int, recipe: Recipe) -> Population:
@@ -166,16 +173,15 @@ def _population(data: Assembled, column: int, recipe: Recipe) -> Population:
     return Population.of(rows, held_out)
 
 
-def _samples(recipe: Recipe, setting: TermContext, wanted: SamplesOf) -> Examples:
-    """Samples of a frozen model, drawn once; they depend on the seed and the model's name alone."""
-    seed = int(generator(recipe.seed, Stream.POOL, *_number(wanted.model)).integers(2**31))
-    sampling = sampling_of(recipe, wanted.model)
+def _samples(recipe: Recipe, setting: TermContext, model: str, positions: range) -> Tensor:
+    """Samples of a frozen model, drawn once; they depend on the seed, the model's name and their positions alone."""
+    seed = int(generator(recipe.seed, Stream.POOL, *_number(model)).integers(2**31))
+    sampling = sampling_of(recipe, model)
     sampling = sampling._replace(steps=min(sampling.steps, setting.schedule.config.num_train_timesteps))
-    images = sample(
-        setting.frozen[wanted.model], setting.schedule, range(wanted.count), setting.shape, sampling=sampling, seed=seed,
+    return sample(
+        setting.frozen[model], setting.schedule, positions, setting.shape, sampling=sampling, seed=seed,
         batch_size=recipe.evaluation.batch_size,
     )  # fmt: skip
-    return InMemory(images)
 
 
 def sampling_of(recipe: Recipe, name: str) -> Sampling:

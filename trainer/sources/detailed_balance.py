@@ -31,7 +31,7 @@ from dualsweep.trainer.sources.base import AuxiliaryNetwork
 from dualsweep.trainer.sources.rollout import RolloutSource, RolloutStep
 from dualsweep.trainer.terms.context import TermContext
 
-#: The least coefficient of the closeness among all, whose absolute sum is 1.
+#: The least coefficient of a closeness that is a constraint, among all, whose absolute sum is 1.
 LEAST = 0.02
 
 
@@ -89,8 +89,9 @@ class Balance:
         return Drawn(path.detached(), reference, self._ahead(guide, coefficients), final)
 
     def closeness_weight(self, coefficients: Mapping[int, float]) -> float:
-        """w, at least `LEAST`: a closeness that costs nothing yet would ask for a tilt without bound."""
-        return max(coefficients[self.anchor], LEAST)
+        """w, of a constraint at least `LEAST`: a closeness that costs nothing yet would ask for a tilt without bound."""
+        own = coefficients[self.anchor]
+        return max(own, LEAST) if self.anchor else own
 
     def log_reward(self, values: Mapping[int, Tensor], coefficients: Mapping[int, float]) -> Tensor:
         """log R [B] of the terms' values [B] by column; the closeness among them is left to the residual."""

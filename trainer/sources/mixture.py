@@ -40,12 +40,13 @@ class DataTerm(Protocol):
 class Population:
     """The rows of the examples from which x is drawn, trained on and held out; in groups of equal probability.
 
-    `sampled`: whether the expectation is over what the rows were drawn from, a frozen model, and not over the rows.
+    `fresh` are those that final values are taken on where the expectation is over what the rows were drawn from, a frozen model,
+    and not over the rows; empty elsewhere.
     """
 
     groups: tuple[Integers, ...]
     held_out: tuple[Integers, ...]
-    sampled: bool = False
+    fresh: tuple[Integers, ...] = ()
 
     @classmethod
     def of(cls, rows: Integers, held_out: Integers) -> Population:
@@ -53,9 +54,9 @@ class Population:
         return cls((rows,), (held_out,))
 
     @classmethod
-    def samples(cls, rows: Integers) -> Population:
+    def samples(cls, rows: Integers, fresh: Integers) -> Population:
         """Samples of a frozen model; none are held out."""
-        return cls((rows,), (NOTHING,), sampled=True)
+        return cls((rows,), (NOTHING,), (fresh,))
 
     @classmethod
     def balanced(cls, rows: Integers, held_out: Integers, labels: Integers) -> Population:
@@ -141,17 +142,20 @@ class MixtureSource(Source):
 
     @torch.no_grad()
     def measure(self, coefficients: Vector, held_out: bool, draws: range) -> list[JointDraws]:
-        """The expectation is over the training data themselves, but over what held-out data and samples were drawn from."""
+        """The expectation is over the training data themselves, but over what held-out data and samples were drawn from.
+
+        Of a frozen model these are other samples than those trained on, which may be known by heart.
+        """
         measured = []
         for part, population in enumerate(self._populations):
-            groups, column = population.held_out if held_out else population.groups, self.columns[part]
-            in_turn = held_out or population.sampled
+            groups, column = population.held_out if held_out else population.fresh or population.groups, self.columns[part]
+            in_turn = held_out or bool(population.fresh)
             drawn = fresh(self.setting, column, groups, draws, in_turn=in_turn, timesteps=self._timesteps)
             values = []
             for _, batch in noised(self.setting, column, drawn, draws, self._fetch, self._prompts, self._augmentation):
                 prediction = self.forward(batch.noisy, batch.t, **batch.given)
                 values.append(self.values(prediction, batch, np.full(len(batch.t), part))[:, None])
-            pool = "examples" if held_out or population.sampled else None
+            pool = "examples" if in_turn else None
             measured += joint_draws(self.setting, [column], drawn, values, pool)
         return measured
 

@@ -209,8 +209,9 @@ def draw_amortised(spread: MultiplierRange, mixture: Mixture, first: Integers, s
     """The batch of primal step `step` where each of its samples has multipliers of its own; `first` [p] as for `draw`.
 
     A sample's part is drawn by what its own Lagrangian puts on each, `columns` [p] of the normalised coefficients, so the batch's
-    mean is an unbiased estimate of the mean of the normalised Lagrangians over the range, with no weights but signs. Multipliers,
-    parts and timesteps are coordinates of one low-discrepancy sequence.
+    mean is an unbiased estimate of the mean of the normalised Lagrangians over the range, with no weights but signs. A mean over
+    one part's draws alone is that over the range weighted by what they put on it; weights that undid that would have no bound,
+    and no draw where they put nothing. Multipliers, parts and timesteps are coordinates of one low-discrepancy sequence.
     """
     size, columns = mixture.train.batch_size, mixture.columns
     multipliers, uniform = spread.draw(step, size, more=2)

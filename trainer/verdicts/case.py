@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from dualsweep.trainer.dual.registry import RULES
 from dualsweep.trainer.dual.rule import DualRule
-from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.result import ConstraintOutcome, Z
+from dualsweep.trainer.verdicts.limit import ZERO, Limit
 from dualsweep.trainer.verdicts.trend import Measured, mean
 from dualsweep.trainer.verdicts.verdict import END, TAIL, Trace
 
-#: A multiplier below this is taken as zero: a thousandth of the objective's weight, which is 1.
-ZERO = 1e-3
 #: A mean multiplier up to this, a hundredth of the objective's weight, is what noise leaves of zero.
 LIGHT = 0.01
 
@@ -27,22 +26,23 @@ class Case:
     """One constraint at the end of a run.
 
     `whole` is its trace since the warm-up; for an equality whose multiplier is negative, `whole` and the figures taken from
-    it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. `limit` is the
-    largest multiplier it can reach; `pressed` whether it ended there. Slacks are net of what a resilient budget has given way
-    by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in training (`trainer/verdicts/keys.py`);
-    `relative` whether its budget is relative to the objective; `judge_error` the part of its error that is a judge's.
+    it have their signs turned, so that everywhere a growing multiplier presses against a negative slack. Slacks are net of
+    what a resilient budget has given way by. `steps` are the run's; `measured_by` the recipe's keys that sharpen its slack in
+    training (`trainer/verdicts/keys.py`); `relative` whether its budget is relative to the objective; `beyond_draws` the parts
+    of its error that more draws would leave, by what lessens them; `amortised` whether its multiplier was read off a measured
+    front.
     """
 
     name: str
     outcome: ConstraintOutcome
     whole: Trace
     dual: Dual
-    limit: float
-    pressed: bool
+    limit: Limit
     steps: int
     measured_by: str = "train.batch_size"
     relative: bool = False
-    judge_error: float = 0.0
+    beyond_draws: Mapping[str, float] = field(default_factory=dict)
+    amortised: bool = False
 
     @cached_property
     def tail(self) -> Trace:
@@ -106,10 +106,19 @@ class Case:
         direction = -1.0 if self.outcome.kind == "at_least" else 1.0
         return self.outcome.value + direction * (self.slack - self.side * slack)
 
+    @property
+    def best_slack(self) -> float:
+        """The better one of the final evaluation and the last fifth of training, in the signs of the trace."""
+        return max(slack for slack in (self.side * self.slack, self.end_slack.value) if math.isfinite(slack))
+
+    def best_value(self) -> float:
+        """The best value reached, on the data trained on."""
+        return self.value_at(self.best_slack)
+
     def loosest_needed(self) -> float:
-        """The best value reached, of the final evaluation and the last fifth of training: the tightest budget that is met."""
-        slacks = [self.side * self.slack, self.end_slack.value]
-        return self.value_at(max(slack for slack in slacks if math.isfinite(slack)))
+        """The tightest budget that is met: the best value reached, or that on held-out data where it is worse."""
+        held_out = self.outcome.held_out
+        return self.value_at(min(self.best_slack, self.side * held_out.slack if held_out is not None else math.inf))
 
     def budget_key(self, value: float) -> str:
         """`constraints.NAME.KIND VALUE`, the value rounded to three digits towards the looser side."""
@@ -122,11 +131,6 @@ class Case:
         sizes = self.dual.step_size
         key, size = (f"dual.step_size.{self.name}", sizes[self.name]) if isinstance(sizes, dict) else ("dual.step_size", sizes)
         return f"{key} {factor * size:.2g}"
-
-
-def limit_of(dual: Dual, relative: bool) -> float:
-    """The largest value a multiplier can have (`dualsweep.trainer.dual.problem.Problem.at_limit`)."""
-    return min(dual.cap, RELATIVE_LIMIT) if relative else dual.cap
 
 
 def rounded(value: float, up: bool) -> float:

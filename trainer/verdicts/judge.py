@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dualsweep.trainer import metric_names
 from dualsweep.trainer.feasibility.standing import Slack, standing_of
-from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
+from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.result import ConstraintOutcome, Result, Z
-from dualsweep.trainer.verdicts.case import LIGHT, ZERO, Case, limit_of
+from dualsweep.trainer.verdicts.case import LIGHT, Case
 from dualsweep.trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
+from dualsweep.trainer.verdicts.keys import beyond_draws
+from dualsweep.trainer.verdicts.limit import ZERO, limits
 from dualsweep.trainer.verdicts.oscillation import LARGEST, oscillation
 from dualsweep.trainer.verdicts.trend import linearity, slope
 from dualsweep.trainer.verdicts.verdict import Histories, Trace, Verdict, Word
@@ -35,30 +36,30 @@ def verdicts(
     dual: Dual,
     constraints: Sequence[Constraint],
     measured_by: Mapping[str, str] | None = None,
+    amortised: Amortised | None = None,
 ) -> list[Verdict]:
     """One verdict for each constraint, in the recipe's order; none for a run without constraints.
 
     `histories` are of the points by step (`histories_of`); missing and non-finite points are passed over, and a run without
-    any is judged by its result alone. `measured_by` are the keys that advice may name (`dualsweep.trainer.verdicts.keys`).
+    any is judged by its result alone. `measured_by` are the keys that advice may name (`dualsweep.trainer.verdicts.keys`);
+    `amortised` is the recipe's section, in whose place nothing of `dual` moves a multiplier.
     """
+    dual = dual if amortised is None else Dual()
     traces = {each.name: Trace.of(histories, each.name, after=dual.warmup) for each in constraints}
     relative = {each.name: each.relative_to is not None for each in constraints}
-    last = {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
-    full = sum(value for name, value in last.items() if relative[name]) >= RELATIVE_LIMIT * (1 - 1e-9)
-    judged = []
+    ends = {name: each.multiplier for name, each in result.constraints.items() if name in traces}
+    ends |= {name: float(trace.multipliers[-1]) for name, trace in traces.items() if len(trace.steps)}
+    limit_of, judged = limits(ends, dual, relative, amortised), []
     for name, trace in traces.items():
         outcome = result.constraints.get(name)
         if outcome is None or not math.isfinite(outcome.slack):
             judged.append(_unknown(name, trace, result))
             continue
-        limit = limit_of(dual, relative[name])
-        end = abs(last.get(name, outcome.multiplier))
-        pressed = outcome.kind != "minimax" and (end >= dual.cap * (1 - 1e-9) or (relative[name] and full and end > ZERO))
         turned = outcome.kind == "equals" and outcome.multiplier < 0
         sharper = (measured_by or {}).get(name, "train.batch_size")
-        judge_error = result.metrics.get(metric_names.judge_error(name), 0.0)
+        parts = beyond_draws(next(each for each in constraints if each.name == name), result.metrics)
         own = trace.turned() if turned else trace
-        case = Case(name, outcome, own, dual, limit, pressed, result.steps, sharper, relative[name], judge_error)
+        case = Case(name, outcome, own, dual, limit_of[name], result.steps, sharper, relative[name], parts, amortised is not None)
         judged.append(next(verdict for rule in _RULES if (verdict := rule(case)) is not None))
     return judged
 
@@ -72,22 +73,26 @@ def _unknown(name: str, trace: Trace, result: Result) -> Verdict:
 
 
 def _infeasible(case: Case) -> Verdict | None:
-    if not case.pressed or case.dual.rule == "fixed" or not (case.end_slack.below(Z) or case.outcome.standing == "violated"):
+    if not case.limit.pressed or case.outcome.kind == "minimax" or case.dual.rule == "fixed":
         return None
-    best = case.loosest_needed()
+    if not (case.end_slack.below(Z) or case.outcome.standing == "violated"):
+        return None
+    best = case.best_value()
     sentence = (
         f"infeasible at this budget: best value {best:.3g}, budget {case.outcome.budget:.3g}, "
-        f"with the multiplier at its limit {case.limit:.3g}"
+        f"with {case.limit.sentence(case.multiplier)}"
     )
     closing = slope(case.tail.steps, case.tail.slacks)
-    advice = f"loosen to {case.budget_key(best)}"
+    advice = f"loosen to {case.budget_key(case.loosest_needed())}"
+    if case.limit.raised_by:
+        advice += f", or raise {case.limit.raised_by}"
     if closing.above(Z):
         # The limit was reached in so many steps; at its pace the violation needs so many more.
         trained = float(case.whole.steps[-1])
         remedy = f"try {case.step_of(trained / (trained - case.end_slack.value / closing.value))}, or a larger dual.patience"
         advice = f"the violation was still shrinking at step {case.steps}: {remedy}; else {advice}"
     evidence = {"closing": closing.value, "closing_error": closing.error}
-    return _verdict(case, "infeasible", sentence, advice, best_value=best, limit=case.limit, **evidence)
+    return _verdict(case, "infeasible", sentence, advice, best_value=best, limit=case.limit.largest, **evidence)
 
 
 def _oscillating(case: Case) -> Verdict | None:
@@ -122,17 +127,18 @@ def _rising(case: Case) -> Verdict | None:
         steps = math.ceil(runs * case.steps / case.dual.every) * case.dual.every
         advice = f"try train.steps {steps}, or {case.step_of(runs)} ({runs:.2g}x)"
         return _verdict(case, "rising", sentence, advice, runs_needed=runs, **evidence)
-    heavy = min(HEAVY, case.limit / 2)
+    heavy = min(HEAVY, case.limit.largest / 2)
     if end[-1] < heavy:
         factor = min(heavy / float(end[-1]), 100.0)
         sentence = f"still rising at the last step, and too light to matter yet ({end[-1]:.3g}; the objective weighs 1)"
         return _verdict(case, "rising", sentence, f"try {case.step_of(factor)} ({factor:.2g}x)", **evidence)
-    best = case.loosest_needed()
+    best = case.best_value()
     sentence = (
         f"the multiplier runs away: at {end[-1]:.3g} and rising to the end, while the violation stays at "
         f"{violation:.2g} ± {case.end_slack.error:.1g}; best value {best:.3g}"
     )
-    advice = f"loosen to {case.budget_key(best)}: the model cannot do better at any price, or not in {case.steps} steps"
+    looser = case.budget_key(case.loosest_needed())
+    advice = f"loosen to {looser}: the model cannot do better at any price, or not in {case.steps} steps"
     return _verdict(case, "runaway", sentence, advice, best_value=best, **evidence)
 
 
@@ -216,10 +222,10 @@ def _settled(case: Case) -> Verdict:
 
 
 def _to_decide(case: Case) -> str:
-    """What would decide a constraint: more draws, more held-out images where these leave it open, or a judge better known."""
-    outcome = case.outcome
-    if case.judge_error**2 > case.error**2 / 2:
-        return "give the judge more labelled images (share.held_out, share.calibration), or raise feasibility.tolerance, to tell"
+    """What would decide a constraint: more draws, more held-out images where these leave it open, or more of what draws leave."""
+    outcome, parts = case.outcome, case.beyond_draws
+    if sum(each**2 for each in parts.values()) > case.error**2 / 2:
+        return f"{max(parts, key=parts.__getitem__)}, or raise feasibility.tolerance, to tell"
     own = standing_of(Slack(outcome.slack + outcome.relaxation, outcome.slack_error), outcome.kind, outcome.tolerance)
     held_out = outcome.held_out is not None and outcome.held_out.standing == "undecided" and own != "undecided"
     more = "hold out more images (data.holdout)" if held_out else "raise feasibility.draws"
@@ -230,6 +236,8 @@ def _against_violation(case: Case) -> str:
     """What to change where a constraint ends violated, by what its multiplier did and what its slack was in training."""
     if held_out_alone(case.outcome):
         return "give it more data, or train for fewer steps: the model knows these by heart"
+    if case.amortised:
+        return "train longer, or raise amortised.points: its multiplier is read off the front that is measured at these"
     if case.dual.rule == "fixed":
         return "raise dual.start, or let dual.rule move the multiplier"
     sharper = f"measure the slack better ({case.measured_by})"

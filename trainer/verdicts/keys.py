@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dualsweep.trainer import metric_names
+from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.recipe.recipe import Recipe
+
+#: The keys of how many samples of a frozen model a term is on, by the term.
+_SAMPLES = {"closeness": "samples", "samples": "count"}
 
 
 def measured_by(recipe: Recipe) -> dict[str, str]:
@@ -19,4 +26,18 @@ def _keys(recipe: Recipe, source: str) -> str:
         return "rollout.batch_size"
     if source != "data" or recipe.model.compose is not None:
         return "train.batch_size"
-    return "train.batch_size, train.floor" if recipe.train.batches == "mixture" else "train.constraint_batch"
+    if recipe.train.batches == "separate":
+        return "train.constraint_batch"
+    return "train.batch_size" if recipe.amortised is not None else "train.batch_size, train.floor"
+
+
+def beyond_draws(constraint: Constraint, metrics: Mapping[str, float]) -> dict[str, float]:
+    """What lessens the parts of a final value's error that more draws would leave, each with that part."""
+    name = constraint.name
+    samples = next((f"constraints.{name}.{word}.{key}" for word, key in _SAMPLES.items() if getattr(constraint, word, None)), "")
+    parts = {
+        "give the judge more labelled images (share.held_out, share.calibration)": metric_names.judge_error(name),
+        "take the scale from more samples (rollout.normalization_samples)": metric_names.scale_error(name),
+        f"take more samples of the frozen model ({samples})": metric_names.samples_error(name),
+    }
+    return {remedy: metrics.get(metric, 0.0) for remedy, metric in parts.items()}

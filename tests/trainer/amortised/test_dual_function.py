@@ -78,6 +78,22 @@ def test_relative_multipliers_stay_in_their_domain():
     assert dual.multipliers_for(np.array([-5.0, -5.0])).sum() == pytest.approx(RELATIVE_LIMIT, abs=1e-6)
 
 
+def test_a_budget_beyond_the_limit_of_the_sum_is_refused_though_no_multiplier_is_at_the_end_of_its_own_range():
+    spread = spread_of(2, RELATIVE_LIMIT, relative=np.ones(2, dtype=np.bool_))
+    multipliers = spread.measured(24)
+    objective, values = answers("A2", multipliers)
+    rows = zip(multipliers.tolist(), objective.tolist(), values.tolist(), strict=True)
+    points = [
+        FrontPoint(dict(zip("ab", at, strict=True)), height, 0.01, dict(zip("ab", there, strict=True)), {"a": 0.01, "b": 0.01})
+        for at, height, there in rows
+    ]
+    front = AmortisedFront.of(spread, points, 100)
+    with pytest.raises(ValueError, match=r"got -5 for a, which is at .* with the largest sum of relative multipliers, 0.95"):
+        front.multipliers_for({"a": -5.0, "b": -5.0})
+    within = front.multipliers_for({"a": -0.1, "b": -0.1})
+    assert 0 < sum(within.values()) < 0.9 * RELATIVE_LIMIT
+
+
 def rewarded(points: int = 16) -> AmortisedFront:
     """Gaussian tilting by one reward in the user's units: KL = lambda^2 / 2 and E r = lambda, at least 1."""
     spread = spread_of(1, 2.0, kinds=("at_least",))
@@ -95,7 +111,8 @@ def test_budgets_are_read_in_the_users_units_and_survive_storing():
 
 
 def test_a_budget_out_of_reach_and_an_unknown_one_are_refused():
-    with pytest.raises(ValueError, match=r"got 2.5 for a, which is at (2|1.99\d*) with the largest, 2; loosen it"):
+    said = r"got 2.5 for a, which is at (2|1.99\d*) with the largest multiplier of the range, 2; loosen it"
+    with pytest.raises(ValueError, match=said):
         rewarded().multipliers_for({"a": 2.5})
     with pytest.raises(ValueError, match="must be of a, but got b"):
         rewarded().multipliers_for({"b": 1.0})

@@ -86,6 +86,21 @@ def test_a_batch_estimates_the_mean_of_the_normalised_lagrangians(sampled):
     sampled.near("timesteps", np.bincount(batch.timestep, minlength=50), (1 << 18) / 50, abs=100)
 
 
+def test_the_draws_of_a_part_are_spread_over_the_range_as_the_lagrangian_weighs_it(sampled):
+    multiplier_range = replace(spread(), seed=sampled.seed)
+    parts = Parts.of([np.array([0]), np.array([1]), np.array([2])])
+    mixture = Mixture(np.arange(3), parts, Timesteps(50), Train(steps=1, batch_size=1 << 18), sampled.seed)
+    batch = draw_amortised(multiplier_range, mixture, np.zeros(3, dtype=np.int64), 0)
+    assert batch.multipliers is not None and (batch.multipliers[batch.part == 1, 0] > 0).all()
+    weights, units = (
+        np.abs(multiplier_range.problem.mixture_weights(batch.multipliers)),
+        multiplier_range.units(batch.multipliers),
+    )
+    for part in range(3):
+        weighted = (weights[:, [part]] * units).sum(0) / weights[:, part].sum()
+        sampled.near(f"units of the draws of part {part}", units[batch.part == part].mean(0), weighted, abs=0.01)
+
+
 def test_the_kth_example_of_a_part_is_the_same_in_whatever_batches_it_comes():
     """Draws of 4 steps of 32 are those of 8 steps of 16 by part and number, of each part from its first on."""
     spread_of_seed, parts = replace(spread(), seed=4), Parts.of([np.arange(1000), np.arange(1000, 1100), np.arange(2000, 2010)])

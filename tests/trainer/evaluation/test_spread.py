@@ -54,6 +54,18 @@ def test_stages_are_strata_of_their_own(sampled: Sampled) -> None:
     sampled.near("told / scatter", ratio(draw, sampled.seed), 1.0, abs=WITHIN)
 
 
+@pytest.mark.parametrize("draws", [2000, 8000])
+def test_of_draws_of_few_units_the_part_that_more_draws_would_leave_is_that_of_the_units(draws: int, sampled: Sampled) -> None:
+    """400 levels of deviation 1, and noise of deviation 1 on each draw: the variance is 1 / 400 + 1 / draws."""
+    rng = np.random.default_rng(sampled.seed)
+    units = np.arange(draws) % 400
+    values = rng.standard_normal(400)[units] + rng.standard_normal(draws)
+    found = JointDraws((0,), values[:, None], (draws,), units=units).spread(np.eye(1))
+    sampled.near("lasting variance", 400 * found.lasting[0], 1.0, abs=0.4)
+    sampled.near("all of it", found.covariance[0, 0] / (1 / 400 + 1 / draws), 1.0, abs=0.4)
+    assert JointDraws((0,), values[:500, None], (500,), units=units[:500]).spread(np.eye(1)).lasting == [0.0]
+
+
 @pytest.mark.parametrize(("units", "draws"), [(40, 160), (40, 25), (300, 900)])
 def test_draws_of_one_unit_count_as_its_own(units: int, draws: int, sampled: Sampled) -> None:
     """An image's own level and its noise at each draw, over a trend that the strata take out."""

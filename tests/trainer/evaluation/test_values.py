@@ -11,12 +11,13 @@ import pytest
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import InProcess
+from dualsweep.trainer.dual.problem import ConstrainedProblem
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
-from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, Scale, drawn_values
 from dualsweep.trainer.evaluation.draws_file import MOST, loaded, sent, stored
-from dualsweep.trainer.evaluation.values import expectations
+from dualsweep.trainer.evaluation.values import expectations, lasting_error_metrics
 from dualsweep.trainer.sources.mixture import MixtureSource
 from dualsweep.trainer.terms.context import TermContext
 from tests.margins import Sampled
@@ -108,3 +109,16 @@ def test_the_file_of_draws_keeps_what_pairs_trials() -> None:
     np.testing.assert_allclose(back.estimate().variance[1], drawn.estimate().variance[1], rtol=1e-5)
     with pytest.raises(ValueError, match=r"draws\.npz"):
         loaded(b"nothing of the kind")
+
+
+def test_the_parts_of_errors_that_more_draws_would_leave_are_told_by_what_they_are_due_to() -> None:
+    rng = np.random.default_rng(0)
+    units = np.arange(4000) % 20
+    of_reward = JointDraws((1,), rng.standard_normal((4000, 1)), (4000,))
+    of_samples = JointDraws((2,), rng.standard_normal(20)[units][:, None], (4000,), units=units, pool="examples")
+    drawn = drawn_values(3, [of_reward, of_samples], [Scale((1,), rng.standard_normal((16, 1)))])
+    problem = ConstrainedProblem(("bright", "close"), np.zeros(2), np.zeros(2, dtype=np.bool_))
+    parts, errors = lasting_error_metrics(problem, drawn), problem.slack_errors(drawn.estimate())
+    assert parts.keys() == {"scale_error/bright", "samples_error/close"}
+    assert parts["scale_error/bright"] == pytest.approx(np.sqrt(errors[0] ** 2 - of_reward.spread(np.eye(1)).covariance[0, 0]))
+    assert parts["samples_error/close"] == pytest.approx(errors[1], rel=0.01)

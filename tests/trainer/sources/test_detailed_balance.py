@@ -135,6 +135,11 @@ def test_the_reward_is_what_the_lagrangian_asks_for_in_units_of_the_closeness() 
     torch.testing.assert_close(found, torch.tensor([0.6 - 0.2, 1.2 + 0.2]))
 
 
+def test_rewards_of_any_weight_tilt_as_it_says_where_the_closeness_is_the_objective() -> None:
+    values, coefficients = {0: torch.tensor([9.0]), 1: torch.tensor([1.0])}, {0: 1 / 101, 1: -100 / 101}
+    torch.testing.assert_close(balance(0).log_reward(values, coefficients), torch.tensor([100.0]))
+
+
 def test_a_closeness_that_costs_nothing_yet_asks_for_no_tilt_without_bound() -> None:
     values = {0: torch.tensor([1.0]), 1: torch.tensor([9.0])}
     assert balance(1).closeness_weight({0: -1.0, 1: 0.0}) == LEAST

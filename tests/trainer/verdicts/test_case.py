@@ -12,8 +12,9 @@ from dualsweep.trainer.feasibility.held_out import HeldOut
 from dualsweep.trainer.recipe.bound import RELATIVE_LIMIT
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.result import ConstraintOutcome
-from dualsweep.trainer.verdicts.case import Case, limit_of, rounded
+from dualsweep.trainer.verdicts.case import Case, rounded
 from dualsweep.trainer.verdicts.held_out import evidence_of, gap_of, held_out_alone
+from dualsweep.trainer.verdicts.limit import Limit, limit_of
 from dualsweep.trainer.verdicts.verdict import Trace
 
 STEPS = np.arange(10, 101, 10)
@@ -30,7 +31,7 @@ def case(multipliers: Any = 0.3, slacks: Any = 0.0, dual: Dual | None = None, **
         "c",
         after=0,
     )
-    return Case("c", ConstraintOutcome(**fields), whole, dual or Dual(), 100.0, False, 100)
+    return Case("c", ConstraintOutcome(**fields), whole, dual or Dual(), Limit(100.0), 100)
 
 
 def test_the_tail_is_the_last_three_fifths_and_the_end_the_last() -> None:
@@ -41,7 +42,7 @@ def test_the_tail_is_the_last_three_fifths_and_the_end_the_last() -> None:
 
 
 def test_without_points_the_results_multiplier_counts() -> None:
-    empty = Case("c", case().outcome, Trace.of({}, "c", after=0), Dual(), 100.0, False, 100)
+    empty = Case("c", case().outcome, Trace.of({}, "c", after=0), Dual(), Limit(100.0), 100)
     assert empty.multiplier == 0.3 and not empty.at_zero and empty.dual_steps == 1.0
 
 
@@ -96,6 +97,13 @@ def test_a_budget_that_is_missed_by_more_is_farther_out(kind: str, value: float,
     assert constraint_case.value_at(slack) == pytest.approx(value) and constraint_case.value_at(-0.4) == pytest.approx(looser)
     assert constraint_case.loosest_needed() == pytest.approx(value)  # the better of the end, -0.3, and of the training, -0.4
     assert constraint_case.budget_key(value) == f"constraints.{key} {value:g}"
+
+
+@pytest.mark.parametrize(("slack", "there", "needed"), [(-0.03, -0.08, 0.58), (-0.03, -0.01, 0.53), (0.01, -0.08, 0.58)])
+def test_the_budget_that_is_needed_covers_held_out_data_too(slack: float, there: float, needed: float) -> None:
+    constraint_case = case(value=0.5 - slack, slack=slack, slacks=-0.4, held_out=HeldOut(there, 0.01, 50, "violated"))
+    assert constraint_case.loosest_needed() == pytest.approx(needed)
+    assert constraint_case.best_value() == pytest.approx(0.5 - slack)
 
 
 def test_an_equality_that_presses_from_above_is_seen_with_its_signs_turned() -> None:

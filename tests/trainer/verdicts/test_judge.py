@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.bound import Kind
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.fields import Constraint
@@ -157,7 +158,40 @@ def test_relative_constraints_are_at_their_limit_when_their_sum_is() -> None:
     outcome = ConstraintOutcome(0.12, 0.02, -0.1, 0.01, 0.65)
     met = ConstraintOutcome(0.01, 0.02, 0.01, 0.01, 0.3)
     ended = Result("infeasible", "", 1.0, 0.1, {"five": outcome, "d": met}, "violated", STEPS, 1.0, None)
-    assert [each.word for each in verdicts(traces, ended, Dual(), both)] == ["infeasible", "active"]
+    found = verdicts(traces, ended, Dual(), both)
+    assert [each.word for each in found] == ["infeasible", "active"]
+    assert "with the multiplier at 0.65 and the sum over relative constraints at its limit 0.95" in found[0].sentence
+    [alone] = verdicts(traces | {"multiplier/five": [(STEPS, 0.95)]}, ended, Dual(), [RELATIVE])
+    assert alone.word == "infeasible" and "with the multiplier at its limit 0.95" in alone.sentence
+
+
+def amortised(multiplier: float, **section: Any) -> Verdict:
+    """The verdict on a violated constraint of an amortised training, whose `dual` says what it does not follow."""
+    dual, spec = Dual(rule="fixed", cap=10.0), Amortised(multipliers={"high": 30.0}, **section)  # type: ignore[arg-type]
+    [verdict] = verdicts({}, result(-0.1, multiplier), dual, [C], {"c": "train.batch_size"}, spec)
+    return verdict
+
+
+def test_an_amortised_multiplier_is_at_its_limit_at_the_end_of_its_own_range() -> None:
+    at_end = amortised(29.9)
+    assert at_end.word == "infeasible" and "with the multiplier at its limit 30" in at_end.sentence
+    assert at_end.suggestion == "loosen to constraints.c.at_most 0.6, or raise amortised.multipliers.high"
+    own = amortised(5.0, by_constraint={"c": {"high": 5.0}})
+    assert own.word == "infeasible" and own.suggestion.endswith("or raise amortised.by_constraint.c.high")
+
+
+def test_within_its_range_a_violated_amortised_constraint_is_advised_by_what_its_multiplier_was_read_off() -> None:
+    within = amortised(12.0)
+    assert within.word == "violated" and within.suggestion.startswith("train longer, or raise amortised.points")
+
+
+def test_relative_amortised_multipliers_are_at_their_limit_when_their_sum_is() -> None:
+    both = [RELATIVE, RELATIVE.model_copy(update={"name": "d"})]
+    outcome = ConstraintOutcome(0.12, 0.02, -0.1, 0.01, 0.475)
+    ended = Result("infeasible", "", 1.0, 0.1, {"five": outcome, "d": outcome}, "violated", STEPS, 1.0, None)
+    for verdict in verdicts({}, ended, Dual(), both, amortised=Amortised()):
+        assert verdict.word == "infeasible" and "amortised" not in verdict.suggestion
+        assert "at 0.475 and the sum over relative constraints at its limit 0.95" in verdict.sentence
 
 
 @pytest.mark.parametrize("constants", [0.7, 1.5, 2.5])

@@ -10,6 +10,7 @@ import pytest
 
 from dualsweep.trainer.feasibility.held_out import HeldOut
 from dualsweep.trainer.recipe.dual import Dual
+from dualsweep.trainer.recipe.fields import Constraint
 from dualsweep.trainer.recipe.load import load_recipe
 from dualsweep.trainer.verdicts.judge import verdicts
 from dualsweep.trainer.verdicts.keys import measured_by
@@ -32,6 +33,11 @@ def test_the_keys_are_those_that_measure_the_constraint(file: Path) -> None:
 def test_separate_batches_have_a_size_of_their_own() -> None:
     recipe, _ = load_recipe(RECIPES / "digits.yaml", ["train.batches=separate"])
     assert set(measured_by(recipe).values()) == {"train.constraint_batch"}
+
+
+def test_a_floor_counts_for_nothing_in_an_amortised_training() -> None:
+    recipe, _ = load_recipe(RECIPES / "digits.yaml", ["amortised={}"])
+    assert set(measured_by(recipe).values()) == {"train.batch_size"}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +71,26 @@ def test_what_held_out_images_leave_open_is_not_decided_by_draws(slack, told) ->
     outcome = replace(ended.constraints["c"], decided="undecided", held_out=HeldOut(0.01, 0.1, 40, "undecided"))
     [verdict] = verdicts(histories(lambda t: 0.3, lambda t: 0.05), replace(ended, constraints={"c": outcome}), Dual(), [C])
     assert verdict.suggestion == f"{told}, or raise feasibility.tolerance, to tell"
+
+
+CLOSE = Constraint.model_validate({"name": "c", "closeness": {"samples": 256}, "at_most": 0.5})
+SAMPLED = Constraint.model_validate({"name": "c", "samples": {"of": "left"}, "at_most": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("constraint", "parts", "told"),
+    [
+        (CLOSE, {"samples_error/c": 0.018}, "take more samples of the frozen model (constraints.c.closeness.samples)"),
+        (SAMPLED, {"samples_error/c": 0.018}, "take more samples of the frozen model (constraints.c.samples.count)"),
+        (C, {"scale_error/c": 0.018}, "take the scale from more samples (rollout.normalization_samples)"),
+        (C, {"scale_error/c": 0.013, "judge_error/c": 0.012}, "take the scale from more samples"),
+        (CLOSE, {"samples_error/c": 0.01}, "raise feasibility.draws"),
+    ],
+)
+def test_what_more_draws_would_leave_open_names_what_lessens_it(constraint, parts, told) -> None:
+    ended = replace(result(0.0, 0.3, error=0.02), metrics=parts)
+    [verdict] = verdicts(histories(lambda t: 0.3, lambda t: 0.05), ended, Dual(), [constraint])
+    assert verdict.suggestion.startswith(told)
 
 
 @pytest.mark.parametrize(("judge", "told"), [(0.019, "give the judge more labelled images"), (0.01, "raise feasibility.draws")])

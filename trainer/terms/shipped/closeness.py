@@ -24,7 +24,11 @@ class ClosenessSpec(Section):
     """Mean squared distance between the predictions of the trained and of a frozen model."""
 
     to: Name = Field("pretrained", description="the frozen model, a name of `models`", examples=["pretrained"])
-    samples: Count = Field(1024, description="samples of that model on which the distance is taken", examples=["2000"])
+    samples: Count = Field(
+        1024,
+        description="samples of that model that are trained on; its final value is taken on as many others",
+        examples=["2000"],
+    )
     on: Subset | None = Field(None, description="data to take it on instead of samples", examples=["{all: true}"])
 
 

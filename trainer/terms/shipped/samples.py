@@ -15,7 +15,9 @@ class SamplesSpec(Section):
     """Samples of a frozen model, drawn once."""
 
     of: Name = Field(description="the frozen model, a name of `models`", examples=["left"])
-    count: Count = Field(2048, description="samples drawn", examples=["2048"])
+    count: Count = Field(
+        2048, description="samples that are trained on; the final value is taken on as many others", examples=["2048"]
+    )
 
 
 TERM = TermSpec(
