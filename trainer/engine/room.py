@@ -55,7 +55,9 @@ def _less(doing: Doing, recipe: Recipe) -> str:
         ways.append(f"{key}.batch_size below {batch}")
     resources = recipe.resources
     if doing != "the evaluation" and resources.parallel == "ddp" and recipe.model.compose is None:
-        ways.append(f"write resources: {{workers: {max(2, resources.workers)}, parallel: fsdp}} (each has a part of the weights)")
+        least, most = max(2, resources.least), max(2, resources.most)
+        workers = least if least == most else [least, most]
+        ways.append(f"write resources: {{workers: {workers}, parallel: fsdp}} (each has a part of the weights)")
     if doing == "the model":
         ways.append("take a smaller model, or train adapters (model.lora)")
     return ", or ".join(ways) + ", or give the workers more (`dualsweep check --estimate` tells what each part takes)"

@@ -42,8 +42,9 @@ large = lambda: torch.nn.Linear(1 << 26, 1 << 26)
 """
 
 
-def run(path: str, folder: Path, **train: Any) -> None:
+def run(path: str, folder: Path, resources: dict[str, Any] | None = None, **train: Any) -> None:
     plain = {**RECIPE, "model": {"call": path}, "train": {**RECIPE["train"], **train}, "evaluation": {"samples": 4}}
+    plain["resources"] = resources or {}
     recipe = Recipe.model_validate(plain)
     run_worker(recipe, LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(str(folder / "checkpoints"))), str(folder))
 
@@ -81,6 +82,18 @@ def test_keys_that_are_used_already_are_not_advised(tmp_path: Path, module: Writ
     with pytest.raises(TrainingError) as told:
         run(module("roomy", MODULE) + ":cpu", tmp_path, accumulate=4, precision="fp32")
     assert "train.accumulate: 8" in str(told.value) and "train.precision: auto" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "advised"),
+    [([1, 2], "{workers: 2, parallel: fsdp}"), ([1, 4], "{workers: [2, 4], parallel: fsdp}"), ([3, 3], "{workers: 3, parallel")],
+)
+def test_as_many_workers_are_advised_as_may_be(
+    given: list[int], advised: str, tmp_path: Path, module: WriteModule
+) -> None:  # fmt: skip
+    with pytest.raises(TrainingError, match="must fit into the memory") as told:
+        run(module("roomy", MODULE) + ":cpu", tmp_path, {"workers": given})
+    assert advised in str(told.value)
 
 
 def test_other_errors_are_left_alone(tmp_path: Path, module: WriteModule) -> None:
