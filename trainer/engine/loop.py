@@ -25,6 +25,7 @@ from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
 from dualsweep.trainer.engine.monitoring import Keep, looks_of
 from dualsweep.trainer.engine.outbox import MOST_POINTS, Outbox
+from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
@@ -198,7 +199,8 @@ class Loop:
         """Looks at the training as it is, where its recipe asks for looks."""
         if self._looks is not None:
             self.enter("looking")
-            self._seen = self._looks.look(self.step, self.settled)
+            with room_for("a look at the training", self.recipe):
+                self._seen = self._looks.look(self.step, self.settled)
             self._phase = "training"
 
     def _early_end(self) -> Ending | None:
