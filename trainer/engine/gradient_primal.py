@@ -30,6 +30,22 @@ from dualsweep.trainer.sources.base import AuxiliaryNetwork
 Groups = dict[str, dict[str, Tensor]]
 
 
+class _Reaching(torch.autograd.Function):
+    """The prediction as it is, whose backward pass reaches every parameter.
+
+    DDP waits for each: without this, one that a step doesn't use would end the training. From here it has no gradient, which
+    costs nothing, where DDP's own `find_unused_parameters` goes through the graph at each step.
+    """
+
+    @staticmethod
+    def forward(_ctx: Any, prediction: Tensor, *_parameters: Tensor) -> Tensor:
+        return prediction.view_as(prediction)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return (*gradients, *([None] * (len(ctx.needs_input_grad) - 1)))
+
+
 class GradientPrimal:
     """One worker's weights, their averages and optimiser. An update depends on these, the surrogate and the step alone."""
 
@@ -83,8 +99,12 @@ class GradientPrimal:
 
         `multipliers` [B, m] are those that each sample is asked at, where the model is conditioned on them.
         """
-        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t, prompts, multipliers)
-        return prediction
+        exchanged = torch.is_grad_enabled() and isinstance(self.forward, nn.parallel.DistributedDataParallel)
+        prediction: Tensor = (self.forward if exchanged else self.predictor)(x, t, prompts, multipliers)
+        if not exchanged:
+            return prediction
+        reaching: Tensor = _Reaching.apply(prediction, *self.parameters)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return reaching
 
     def guided(
         self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None

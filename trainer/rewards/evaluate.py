@@ -47,8 +47,8 @@ class Checked:
             raise TrainingError(self.fault(wrong, len(values)))
         if wrong := int((~_whole(x)).sum()):
             raise TrainingError(
-                f"rewards must be of finite samples, but got NaN or infinity in {wrong} of {len(x)} for {self.name}; take a model "
-                "whose samples are finite"
+                f"rewards must be of finite samples, but got NaN or infinity in {wrong} of {len(x)} for {self.name}; take a "
+                "model whose samples are finite"
             )
         return values
 

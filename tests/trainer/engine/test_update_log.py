@@ -150,7 +150,8 @@ def picky(x: torch.Tensor) -> torch.Tensor:
 def test_samples_of_a_diverged_model_are_not_blamed_on_rewards(gradient: str, reward: Any, tmp_path: Path) -> None:
     plain = aligned(gradient).model_dump(mode="json")
     plain |= {
-        "models": {"pretrained": plain["model"]}, "model": {"call": "tests.trainer.engine.test_update_log:Broken", "shape": [1, 8, 8]},
+        "models": {"pretrained": plain["model"]},
+        "model": {"call": "tests.trainer.engine.test_update_log:Broken", "shape": [1, 8, 8]},
         "constraints": [{"name": "bright", "reward": reward, "at_least": 0.5}],
         "train": {"steps": 40}, "monitor": {"every": 10, "samples": 2},
     }  # fmt: skip
