@@ -16,6 +16,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
 from dualsweep.trainer.engine.averaging import share_of
 from dualsweep.trainer.engine.gradients import Gradients
+from dualsweep.trainer.engine.moving_buffers import MovingBuffers
 from dualsweep.trainer.engine.optimizers import recall, remembered, stepper, take_over
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
@@ -72,6 +73,7 @@ class GradientPrimal:
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device, cached=not self.together)
         self._scaler = torch.amp.GradScaler(device.type, enabled=train.precision == "fp16")
+        self._buffers = MovingBuffers(self.predictor) if world > 1 else None
 
     def _spread(self) -> list[nn.Parameter]:
         """Puts the model where this worker needs it; returns the parameters that it updates."""
@@ -146,6 +148,8 @@ class GradientPrimal:
         self._stepper.step(void)
         self.average.update(void)
         self._scaler.update()
+        if self._buffers is not None:
+            self._buffers.share()
         return norm
 
     @cached_property
