@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import dualsweep
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.ray_shell.tracebacks import error_in, own_line
+from dualsweep.trainer.ray_shell.tracebacks import error_in, is_own, own_line
 
 
 def traceback_of(function: Callable[[], object]) -> str:
@@ -92,3 +94,12 @@ The actor is dead because its worker process has died. Worker exit type: SYSTEM_
 """
     assert error_in(text).startswith("The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR")
     assert len(error_in(text + "y" * 9000)) == 400
+
+
+def test_whose_a_file_is_goes_by_whole_folders() -> None:
+    package, library = Path(dualsweep.__file__).parent, Path(pytest.__file__)
+    assert not is_own(f"{package}/trainer/rng.py") and is_own(f"{package}_rewards.py") and is_own(f"{package}-runs/nets.py")
+    assert not is_own(str(library)) and is_own(f"{sysconfig.get_path('stdlib')}-nets/unet.py")
+    assert not is_own("/opt/venv/lib/python3.12/site-packages/nets/unet.py")
+    assert not is_own("/usr/lib/python3/dist-packages/nets.py") and is_own("/home/me/my-packages/run/rewards.py")
+    assert not is_own("<frozen importlib._bootstrap>") and not is_own("<string>") and is_own("/home/me/<odd>/rewards.py")
