@@ -204,6 +204,9 @@ class Loop:
             self._phase = "training"
 
     def _early_end(self) -> Ending | None:
+        """At dual steps alone, whose state is known: between them a checkpoint may have taken an answer that else comes later."""
+        if self.step % self.recipe.dual.every:
+            return None
         if self.updates.most >= MOST_SKIPPED:
             return (
                 "diverged",
@@ -246,7 +249,8 @@ class Loop:
         if self.step % self._report_every and self.step != self.recipe.train.steps and end is None:
             return
         if self._report_every == TIMED_STEPS:
-            self.updates.read()  # what is not computed yet is not timed
+            if self.host.device.type == "cuda":
+                torch.cuda.synchronize(self.host.device)  # what is not computed yet is not timed
             seconds = (time.monotonic() - started) / TIMED_STEPS
             self._report_every = self.host.agree(max(TIMED_STEPS + 1, int(REPORT_SECONDS / max(seconds, 1e-4))))
         self.report()
