@@ -222,7 +222,6 @@ def test_where_a_run_ends_does_not_depend_on_its_checkpoints(staleness, tmp_path
     assert ends[0] == ends[1]
 
 
-
 def test_an_exploding_model_ends_as_diverged(tmp_path):
     recipe = digits(train={"lr": 1e30, "clip": None, "steps": 100}, evaluation={"samples": 0})
     result, *_ = run(recipe, tmp_path)
