@@ -96,10 +96,26 @@ The actor is dead because its worker process has died. Worker exit type: SYSTEM_
     assert len(error_in(text + "y" * 9000)) == 400
 
 
-def test_whose_a_file_is_goes_by_whole_folders() -> None:
-    package, library = Path(dualsweep.__file__).parent, Path(pytest.__file__)
-    assert not is_own(f"{package}/trainer/rng.py") and is_own(f"{package}_rewards.py") and is_own(f"{package}-runs/nets.py")
-    assert not is_own(str(library)) and is_own(f"{sysconfig.get_path('stdlib')}-nets/unet.py")
-    assert not is_own("/opt/venv/lib/python3.12/site-packages/nets/unet.py")
-    assert not is_own("/usr/lib/python3/dist-packages/nets.py") and is_own("/home/me/my-packages/run/rewards.py")
-    assert not is_own("<frozen importlib._bootstrap>") and not is_own("<string>") and is_own("/home/me/<odd>/rewards.py")
+PACKAGE, STDLIB = Path(dualsweep.__file__).parent, sysconfig.get_path("stdlib")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{PACKAGE}_rewards.py", f"{PACKAGE}-runs/nets.py", f"{STDLIB}-nets/unet.py", "/home/me/my-packages/run/rewards.py",
+        "/home/me/<odd>/rewards.py",
+    ],
+)  # fmt: skip
+def test_a_file_beside_a_library_is_the_users_own(file: str) -> None:
+    assert is_own(file)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{PACKAGE}/trainer/rng.py", f"{STDLIB}/json/decoder.py", pytest.__file__, "/usr/lib/python3/dist-packages/nets.py",
+        "/opt/venv/lib/python3.12/site-packages/nets/unet.py", "<frozen importlib._bootstrap>", "<string>",
+    ],
+)  # fmt: skip
+def test_a_file_of_a_library_is_not(file: str) -> None:
+    assert not is_own(file)
