@@ -61,6 +61,7 @@ class CheckpointFolder:
         self._pending: Future[str] | Future[None] | None = None
         self._newest: Snapshot | None = None
         self._swapped = threading.Lock()
+        self._old = set[int]()
 
     def save(self, snapshot: Snapshot) -> None:
         """Writes in the background; waits only for the checkpoint before it, and while a store does not answer for none.
@@ -149,15 +150,31 @@ class CheckpointFolder:
         content |= snapshot.files
         content["state.json"] = json.dumps({"step": snapshot.step, **snapshot.state}).encode()
         content[MARKER] = json.dumps({name: described(data) for name, data in content.items()}).encode()
-        if self._files.isdir(self._inside(snapshot.step)):
-            self._files.rm(self._inside(snapshot.step), recursive=True)
-        for name, data in content.items():
-            self._put(self._inside(snapshot.step, name), data)
+        marker = self._inside(snapshot.step, MARKER)
+        # One that is there as it is may be the only one: it is not taken away to be written again.
+        if not self._files.isfile(marker) or self._files.cat_file(marker) != content[MARKER]:
+            self._remove(snapshot.step)
+            for name, data in content.items():
+                self._put(self._inside(snapshot.step, name), data)
         remember(content, self.path(snapshot.step))
-        for old in [step for step in self._complete() if step < snapshot.step][: -self._keep + 1 or None]:
-            self._files.rm(self._inside(old, MARKER))  # first: a store deletes the rest in any order
-            self._files.rm(self._inside(old), recursive=True)
+        self._clean_up(snapshot.step)
         return self.path(snapshot.step)
+
+    def _clean_up(self, newest: int) -> None:
+        """Removes what is older than is kept; what can't be removed now waits for the next time, and the newest is written."""
+        try:
+            self._old |= set([step for step in self._complete() if step < newest][: -self._keep + 1 or None])
+            for step in sorted(self._old):
+                self._remove(step)
+                self._old.discard(step)
+        except OSError as error:
+            log.warning("checkpoints before step %d are left for now: %s", newest, error)
+
+    def _remove(self, step: int) -> None:
+        if self._files.isfile(self._inside(step, MARKER)):
+            self._files.rm(self._inside(step, MARKER))  # first: a store deletes the rest in any order
+        if self._files.isdir(self._inside(step)):
+            self._files.rm(self._inside(step), recursive=True)
 
     def _put(self, path: str, data: bytes) -> None:
         if not is_local(self.uri):

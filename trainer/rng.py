@@ -49,6 +49,7 @@ class Stream(IntEnum):
     FLIP = 17
     CROP = 18
     OFFSET = 19
+    OWN_PARTS = 20
 
 
 def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:

@@ -1,5 +1,6 @@
 """Checkpoints: one unit, only complete ones are read, old ones go, any fsspec place."""
 
+import contextlib
 import errno
 import json
 import os
@@ -10,10 +11,12 @@ import fsspec
 import pytest
 import torch
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from dualsweep.trainer.checkpoint import CheckpointFolder, Snapshot, read
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.own_files import set_aside
+from dualsweep.trainer.patient_files import PatientFiles, StoreAwayError
 
 
 def snapshot(step, value=1.0):
@@ -158,6 +161,60 @@ def test_what_went_wrong_in_the_background_is_raised(tmp_path):
     folder.save(snapshot(1))
     with pytest.raises(OSError):
         folder.flush()
+
+
+class Leaving(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A store that is away for the `rm` of an old checkpoint's rest, and again when something is written after that."""
+
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.removals, self.left = 0, False
+
+    def rm(self, path, recursive=False, maxdepth=None):
+        self.removals += 1
+        if self.removals == 2:  # the first is that of its last file
+            self.left = True
+            raise StoreAwayError("the store does not answer")
+        super().rm(path, recursive=recursive, maxdepth=maxdepth)
+
+    def pipe_file(self, path, value, **options):
+        if self.left:
+            raise StoreAwayError("the store does not answer")
+        super().pipe_file(path, value, **options)
+
+
+def test_a_checkpoint_stays_where_the_store_leaves_while_the_one_before_is_cleaned_up():
+    folder = CheckpointFolder(f"memory://{uuid.uuid4()}/checkpoints")
+    folder.save(snapshot(1))
+    folder.flush()
+    folder._files = PatientFiles(Leaving())
+    folder.save(snapshot(2, 2.0))
+    with contextlib.suppress(StoreAwayError):
+        folder.flush()
+    assert (latest := folder.latest()) and latest.step == 2 and latest.groups["weights"]["a"][0, 0] == 2.0
+    folder._files._files.left = False
+    folder.save(snapshot(3, 3.0))
+    folder.flush()
+    assert [each[-8:] for each in folder._files.ls(folder._root, detail=False)] == ["00000003"], (
+        "what was left is cleaned up later"
+    )
+
+
+def test_a_checkpoint_that_is_there_is_not_written_again():
+    folder = CheckpointFolder(f"memory://{uuid.uuid4()}/checkpoints")
+    folder.save(snapshot(2, 2.0))
+    folder.flush()
+    folder._files = PatientFiles(Leaving())
+    folder._files._files.left = True
+    folder.save(snapshot(2, 2.0))
+    folder.flush()
+    assert (latest := folder.latest()) and latest.step == 2
+    folder = CheckpointFolder(folder.uri)
+    folder.save(snapshot(2, 3.0))
+    folder.flush()
+    assert (latest := folder.latest()) and latest.groups["weights"]["a"][0, 0] == 3.0
 
 
 def test_nothing_in_a_checkpoint_needs_unpickling(tmp_path):

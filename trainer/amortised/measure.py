@@ -14,6 +14,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of, multiplier_range_of
 from dualsweep.trainer.engine.host import LocalHost
+from dualsweep.trainer.engine.own_draws import own_draws
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.provenance import recipe_of
 from dualsweep.trainer.trust import check_all_may_run
@@ -33,7 +34,8 @@ def measured_at(run: str, multipliers: Vector) -> list[FrontPoint]:
     recipe = recipe_of(checkpoint, trusted=True)
     spread = multiplier_range_of(recipe)
     host = LocalHost(InProcess(controller_of(recipe)), CheckpointFolder(posixpath.dirname(checkpoint)))
-    prepared, snapshot = prepare(recipe, host), read(checkpoint)
+    with own_draws(recipe.seed, "preparation"):  # the data of the training
+        prepared, snapshot = prepare(recipe, host), read(checkpoint)
     prepared.primal.restore(snapshot.groups, snapshot.state["primal"])
     with prepared.primal.averaged(spread.problem.mixture_weights(np.zeros(spread.size))) as model:
         return measured_points(prepared, model, spread, multipliers)

@@ -16,6 +16,7 @@ from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.multiplier_policy import MultiplierPolicy
 from dualsweep.trainer.engine.primal import Primal
+from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.engine.weighted_primal import WeightedPrimal
 from dualsweep.trainer.errors import TrainingError
@@ -75,8 +76,10 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
         primal.predictor.of_examples, primal.predictor.has_unconditional, primal.together,
     )  # fmt: skip
-    latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
-    sources = build_sources(recipe, setting, latents)
+    with room_for("the encoding of the data", recipe):
+        latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
+    with room_for("the preparation of the terms", recipe):
+        sources = build_sources(recipe, setting, latents)
     for source in sources:
         primal.train_beside(source.companions())
     problem = problem_of(recipe)

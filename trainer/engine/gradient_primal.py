@@ -16,6 +16,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
 from dualsweep.trainer.engine.averaging import share_of
 from dualsweep.trainer.engine.gradients import Gradients
+from dualsweep.trainer.engine.moving_buffers import MovingBuffers
 from dualsweep.trainer.engine.optimizers import recall, remembered, stepper, take_over
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
@@ -28,6 +29,22 @@ from dualsweep.trainer.sources.base import AuxiliaryNetwork
 
 #: Tensors of a checkpoint, by group and name.
 Groups = dict[str, dict[str, Tensor]]
+
+
+class _Reaching(torch.autograd.Function):
+    """The prediction as it is, whose backward pass reaches every parameter.
+
+    DDP waits for each: without this, one that a step doesn't use would end the training. From here it has no gradient, which
+    costs nothing, where DDP's own `find_unused_parameters` goes through the graph at each step.
+    """
+
+    @staticmethod
+    def forward(_ctx: Any, prediction: Tensor, *_parameters: Tensor) -> Tensor:
+        return prediction.view_as(prediction)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return (*gradients, *([None] * (len(ctx.needs_input_grad) - 1)))
 
 
 class GradientPrimal:
@@ -56,6 +73,7 @@ class GradientPrimal:
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device, cached=not self.together)
         self._scaler = torch.amp.GradScaler(device.type, enabled=train.precision == "fp16")
+        self._buffers = MovingBuffers(self.predictor) if world > 1 else None
 
     def _spread(self) -> list[nn.Parameter]:
         """Puts the model where this worker needs it; returns the parameters that it updates."""
@@ -83,8 +101,12 @@ class GradientPrimal:
 
         `multipliers` [B, m] are those that each sample is asked at, where the model is conditioned on them.
         """
-        prediction: Tensor = (self.forward if torch.is_grad_enabled() else self.predictor)(x, t, prompts, multipliers)
-        return prediction
+        exchanged = torch.is_grad_enabled() and isinstance(self.forward, nn.parallel.DistributedDataParallel)
+        prediction: Tensor = (self.forward if exchanged else self.predictor)(x, t, prompts, multipliers)
+        if not exchanged:
+            return prediction
+        reaching: Tensor = _Reaching.apply(prediction, *self.parameters)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return reaching
 
     def guided(
         self, x: Tensor, t: Tensor, prompts: Tensor | None = None, multipliers: Tensor | None = None
@@ -126,6 +148,8 @@ class GradientPrimal:
         self._stepper.step(void)
         self.average.update(void)
         self._scaler.update()
+        if self._buffers is not None:
+            self._buffers.share()
         return norm
 
     @cached_property

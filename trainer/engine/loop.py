@@ -25,6 +25,7 @@ from dualsweep.trainer.dual.state import DualState, version_at
 from dualsweep.trainer.engine.assembly import Prepared
 from dualsweep.trainer.engine.monitoring import Keep, looks_of
 from dualsweep.trainer.engine.outbox import MOST_POINTS, Outbox
+from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
@@ -198,10 +199,14 @@ class Loop:
         """Looks at the training as it is, where its recipe asks for looks."""
         if self._looks is not None:
             self.enter("looking")
-            self._seen = self._looks.look(self.step, self.settled)
+            with room_for("a look at the training", self.recipe):
+                self._seen = self._looks.look(self.step, self.settled)
             self._phase = "training"
 
     def _early_end(self) -> Ending | None:
+        """At dual steps alone, whose state is known: between them a checkpoint may have taken an answer that else comes later."""
+        if self.step % self.recipe.dual.every:
+            return None
         if self.updates.most >= MOST_SKIPPED:
             return (
                 "diverged",
@@ -244,7 +249,8 @@ class Loop:
         if self.step % self._report_every and self.step != self.recipe.train.steps and end is None:
             return
         if self._report_every == TIMED_STEPS:
-            self.updates.read()  # what is not computed yet is not timed
+            if self.host.device.type == "cuda":
+                torch.cuda.synchronize(self.host.device)  # what is not computed yet is not timed
             seconds = (time.monotonic() - started) / TIMED_STEPS
             self._report_every = self.host.agree(max(TIMED_STEPS + 1, int(REPORT_SECONDS / max(seconds, 1e-4))))
         self.report()

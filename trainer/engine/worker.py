@@ -14,6 +14,7 @@ from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.engine.final_evaluation import evaluate
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.loop import Loop
+from dualsweep.trainer.engine.own_draws import own_draws
 from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.evaluation.metrics import resolve
 from dualsweep.trainer.feasibility.stages import last_look
@@ -35,13 +36,13 @@ def run_worker(recipe: Recipe, host: Host, output: str, judges: str | None = Non
         TrainingError: the model, the data or a user's part is unusable, for a reason that trying again won't fix.
     """
     resolve(recipe.evaluation.metrics)  # a wrong import path must cost no training
-    with room_for("the model", recipe):
+    with room_for("the model", recipe), own_draws(recipe.seed, "preparation"):
         prepared = prepare(recipe, host, judges)
     _check_shares(prepared)
     loop = Loop(prepared, partial(_files, prepared), partial(_keep, output))
     with room_for("a primal step", recipe):
         trained = loop.run()
-    with room_for("the evaluation", recipe):
+    with room_for("the evaluation", recipe), own_draws(recipe.seed, "evaluation"):
         evaluation = evaluate(prepared, prepared.policy, trained, loop.enter)
     loop.enter("writing")
     host.checkpoints.flush()

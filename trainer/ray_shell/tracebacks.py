@@ -12,10 +12,16 @@ import dualsweep
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)')
 TRACEBACK = "Traceback (most recent call last)"
 _BETWEEN = (TRACEBACK, "During handling of the above", "The above exception was")
-#: Whose frames are nobody's own code: Python's, installed packages', and this program's.
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _ROOMS = ("trainer", "sweeps", "analysis", "cluster")
-_OURS = (str(Path(dualsweep.__file__).parent), *(str(Path(__file__).parents[2] / room) for room in _ROOMS))
+#: The folders whose frames are nobody's own code: Python's, installed packages', and this program's.
+_FOLDERS = {
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    Path(dualsweep.__file__).parent,
+    *(Path(__file__).parents[2] / room for room in _ROOMS),
+}
+_OTHERS = tuple(f"{folder}/" for folder in _FOLDERS)
+#: What such packages lie in where they are of another Python, on another machine.
+_PACKAGES = ("/site-packages/", "/dist-packages/")
 _LONGEST = 400
 
 
@@ -40,7 +46,7 @@ def own_line(text: str) -> str:
 
 def is_own(file: str) -> bool:
     """Whether a source file is the user's own: none of Python's, of an installed package's or of this program's."""
-    return not file.startswith((*_LIBRARIES, *_OURS, "<")) and "-packages/" not in file
+    return not file.startswith((*_OTHERS, "<")) and not any(folder in file for folder in _PACKAGES)
 
 
 def _is_message(line: str) -> bool:

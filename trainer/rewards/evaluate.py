@@ -40,26 +40,33 @@ class Checked:
 
         Raises:
             TrainingError: the reward fails, or returns something other than one finite value for each sample, or values
-                without a gradient with respect to x where `gradient` is asked for.
+                without a gradient with respect to x where `gradient` is asked for; or a sample is not finite.
         """
         values = self.later(x, prompts)
-        self._unread.pop()
-        if wrong := int((~values.isfinite()).sum()):
+        if wrong := int((~self._unread.pop().isfinite()).sum()):
             raise TrainingError(self.fault(wrong, len(values)))
+        if wrong := int((~_whole(x)).sum()):
+            raise TrainingError(
+                f"rewards must be of finite samples, but got NaN or infinity in {wrong} of {len(x)} for {self.name}; take a "
+                "model whose samples are finite"
+            )
         return values
 
     def later(self, x: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """As a call, but does not wait for the device: that the values are finite is for whoever takes them by `unread`."""
+        """As a call, but does not wait for the device: that the values are finite is for whoever takes them by `unread`.
+
+        Samples may be what they are: one that is not finite has whatever value the reward gives it, or NaN where it fails on it.
+        """
         if not self._tried:
             self._try_gradient(x[:1], prompts[:1] if prompts is not None else None)
             self._tried = True
         with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
             values = self._values(x, prompts)
-        self._unread.append(values.detach())
+        self._unread.append(torch.where(_whole(x), values.detach(), 0.0))  # of others the model is at fault
         return values
 
     def unread(self) -> Tensor:
-        """All values [N] that `later` returned and nobody has taken yet."""
+        """All values [N] that `later` returned and nobody has taken yet; 0 for a sample that was not finite."""
         values, self._unread = self._unread, []
         return torch.cat(values) if values else torch.empty(0)
 
@@ -73,9 +80,13 @@ class Checked:
         try:
             with torch.autocast(x.device.type, enabled=False):  # as its scale and final values are measured
                 values: object = self._asked(x, prompts)
-        except (TrainingError, torch.OutOfMemoryError):
+        except torch.OutOfMemoryError:
             raise
         except Exception as error:
+            if not _whole(x).all():
+                return x.flatten(1).sum(1) * math.nan
+            if isinstance(error, TrainingError):
+                raise
             raise BadPartError(f"the reward {self.name} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
         if inspect.iscoroutine(values):
             values.close()  # or Python warns, beside our own words, that nobody has awaited it
@@ -163,6 +174,11 @@ class Normalised:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
         return cls(float(plain["mean"]), float(plain["std"]))
+
+
+def _whole(x: Tensor) -> Tensor:
+    """Whether each sample of x [B, ...] is finite throughout, [B]."""
+    return x.detach().flatten(1).isfinite().all(dim=1)
 
 
 def _kind(value: object) -> str:

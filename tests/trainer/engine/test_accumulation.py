@@ -115,3 +115,32 @@ def test_gradients_are_exchanged_once_an_update(group: None, tmp_path: Path) -> 
     (once, gradients), (number, same) = (exchanges(tmp_path, accumulate) for accumulate in (1, 3))
     assert number == once > 0
     torch.testing.assert_close(same, gradients, rtol=1e-3, atol=1e-3)
+
+
+class Partly(nn.Module):
+    """A network of which a step uses one layer or the other, and a third never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early, self.late, self.never = (nn.Conv2d(1, 1, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        layer: nn.Module = self.early if float(t[0]) < 25 else self.late
+        made: Tensor = layer(x)
+        return made
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_parameters_that_a_step_does_not_use_have_gradients_of_zero(group: None, accumulate: int, tmp_path: Path) -> None:
+    model = {"call": "tests.trainer.engine.test_accumulation:Partly", "unet": None}
+    loops = [loop_of(tmp_path, accumulate, model=model, train={"clip": None, "weight_decay": 0.1})[0] for _ in range(2)]
+    primals = [GradientPrimal(loops[0].recipe, loops[at].primal.predictor, torch.device("cpu"), 0, 1 + at) for at in range(2)]
+    assert isinstance(primals[1].forward, nn.parallel.DistributedDataParallel)
+    x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for time in (3, 40, 3):
+        for each in primals:
+            each.update([partial(squared, each, part, torch.full((len(part),), time)) for part in x.chunk(accumulate)])
+        one, two = ([parameter.grad for parameter in each.parameters] for each in primals)
+        torch.testing.assert_close(two, one)
+        assert sum(bool(gradient.any()) for gradient in one if gradient is not None) == 2, "a weight and a bias"
+    torch.testing.assert_close(primals[1].state()[0], primals[0].state()[0])

@@ -207,6 +207,21 @@ def test_an_impossible_budget_ends_as_infeasible_naming_the_constraint(tmp_path)
     assert result.steps < 20 and result.feasible == "violated"
 
 
+@pytest.mark.parametrize("staleness", [0, 1])
+def test_where_a_run_ends_does_not_depend_on_its_checkpoints(staleness, tmp_path):
+    ends = []
+    for every in (5, 500):
+        recipe = digits(
+            constraints=[{"name": "four", "data": {"classes": [4]}, "at_most": 1e-6}], train={"steps": 100},
+            dual={"step_size": 1.0, "cap": 0.05, "patience": 3, "every": 5, "staleness": staleness},
+            checkpoint={"every": every}, evaluation={"samples": 0},
+        )  # fmt: skip
+        result, *_ = run(recipe, tmp_path / str(every))
+        assert result.status == "infeasible" and result.steps < 100
+        ends.append((result.steps, result.constraints["four"].multiplier))
+    assert ends[0] == ends[1]
+
+
 def test_an_exploding_model_ends_as_diverged(tmp_path):
     recipe = digits(train={"lr": 1e30, "clip": None, "steps": 100}, evaluation={"samples": 0})
     result, *_ = run(recipe, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,26 @@ def test_samples_are_decoded_and_scored_in_full_precision(gradient: str, tmp_pat
     loss.backward()
     gradients = [each.grad for each in run.primal.parameters]
     assert any(each is not None and each.isfinite().all() and each.abs().sum() > 0 for each in gradients)
+
+
+def gradients_of_matrices(folder: Path, precision: str, gradient: str, model: str) -> dict[str, torch.Tensor]:
+    """Those of one update, by name."""
+    rolling = {"steps": 3, "batch_size": 4, "normalize": False, "gradient": gradient}
+    constraint = {"name": "own", "reward": {"call": "tests.trainer.engine.test_precision:noted"}, "at_least": 0.5}
+    train = {"steps": 4, "precision": precision, "clip": None}
+    run = prepared(aligned({"load": model, "prompt": "a pear"}, constraints=[constraint], rollout=rolling, train=train), folder)
+    weights = np.array([0.5, 0.5])
+    run.primal.begin(0, weights)
+    (source,) = run.sources
+    run.primal.update([partial(source.begin_step(0, weights).loss, 0)])
+    matrices = {name: each for name, each in run.primal.predictor.named_parameters() if each.ndim >= 2}
+    return {name: each.grad for name, each in matrices.items() if each.grad is not None}
+
+
+@pytest.mark.parametrize("gradient", ["policy_gradient", "dag"])
+def test_weights_cast_while_samples_are_drawn_have_gradients(gradient: str, tmp_path: Path, text_to_image: str) -> None:
+    """Samples are drawn without gradients first: a weight cast for those must not be kept, as a constant, for what follows."""
+    full, half = (gradients_of_matrices(tmp_path / name, name, gradient, text_to_image) for name in ("fp32", "bf16"))
+    away = {name: float((half[name] - full[name]).norm() / full[name].norm()) for name in full}
+    assert len(away) > 20
+    assert max(away.values()) < 0.4, away  # a gradient that is lost is away by 1

@@ -18,7 +18,9 @@ from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.sources.base import Inputs
+from tests.trainer.engine.test_loop import aligned, run
 from tests.trainer.recipes import digits
 
 
@@ -123,3 +125,36 @@ def test_a_run_ends_at_the_dual_step_after_too_many(
     if end < 100:
         assert trained.early is not None and trained.early[0] == "diverged"
         assert trained.early[1].startswith(f"{MOST_SKIPPED} steps in a row had a gradient that is not finite")
+
+
+class Broken(torch.nn.Module):
+    """A network that has diverged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(float("nan")))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.weight * x
+
+
+def picky(x: torch.Tensor) -> torch.Tensor:
+    """A reward that takes no pixel that is none."""
+    if not x.isfinite().all():
+        raise ValueError("no image")
+    return x.mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("gradient", ["backpropagation", "policy_gradient", "dag"])
+@pytest.mark.parametrize("reward", ["brightness", {"call": "tests.trainer.engine.test_update_log:picky"}])
+def test_samples_of_a_diverged_model_are_not_blamed_on_rewards(gradient: str, reward: Any, tmp_path: Path) -> None:
+    plain = aligned(gradient).model_dump(mode="json")
+    plain |= {
+        "models": {"pretrained": plain["model"]},
+        "model": {"call": "tests.trainer.engine.test_update_log:Broken", "shape": [1, 8, 8]},
+        "constraints": [{"name": "bright", "reward": reward, "at_least": 0.5}],
+        "train": {"steps": 40}, "monitor": {"every": 10, "samples": 2},
+    }  # fmt: skip
+    result, *_ = run(Recipe.model_validate(plain), tmp_path)
+    assert result.status == "diverged" and result.steps < 40
+    assert "lower train.lr" in result.reason

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import dualsweep
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.ray_shell.tracebacks import error_in, own_line
+from dualsweep.trainer.ray_shell.tracebacks import error_in, is_own, own_line
 
 
 def traceback_of(function: Callable[[], object]) -> str:
@@ -92,3 +94,28 @@ The actor is dead because its worker process has died. Worker exit type: SYSTEM_
 """
     assert error_in(text).startswith("The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR")
     assert len(error_in(text + "y" * 9000)) == 400
+
+
+PACKAGE, STDLIB = Path(dualsweep.__file__).parent, sysconfig.get_path("stdlib")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{PACKAGE}_rewards.py", f"{PACKAGE}-runs/nets.py", f"{STDLIB}-nets/unet.py", "/home/me/my-packages/run/rewards.py",
+        "/home/me/<odd>/rewards.py",
+    ],
+)  # fmt: skip
+def test_a_file_beside_a_library_is_the_users_own(file: str) -> None:
+    assert is_own(file)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{PACKAGE}/trainer/rng.py", f"{STDLIB}/json/decoder.py", pytest.__file__, "/usr/lib/python3/dist-packages/nets.py",
+        "/opt/venv/lib/python3.12/site-packages/nets/unet.py", "<frozen importlib._bootstrap>", "<string>",
+    ],
+)  # fmt: skip
+def test_a_file_of_a_library_is_not(file: str) -> None:
+    assert not is_own(file)

@@ -52,6 +52,17 @@ def test_values_that_are_not_finite_are_refused_with_their_count(bad: float) -> 
         Checked("mine", lambda x: mean(x) * torch.tensor([1, bad, 1, bad]))(X)
 
 
+def test_samples_that_are_not_finite_are_not_blamed_on_the_reward() -> None:
+    x = X.clone()
+    x[1, 0, 0, 0], x[2, 1, 0, 0] = float("nan"), float("inf")
+    with pytest.raises(TrainingError, match="rewards must be of finite samples, but got NaN or infinity in 2 of 4 for mine"):
+        Checked("mine", mean)(x)
+    reward = Checked("mine", lambda x: mean(x) * torch.tensor([1, 1, 1, float("nan")]))
+    values = reward.later(x)
+    assert values.isfinite().tolist() == [True, False, False, False]
+    assert reward.unread().isfinite().tolist() == [True, True, True, False]
+
+
 def test_an_exception_names_the_reward_and_keeps_its_cause() -> None:
     with pytest.raises(TrainingError, match="the reward mine must not fail, but got KeyError: 'score'; fix it") as raised:
         Checked("mine", lambda x: dict[str, Tensor]()["score"])(X)
