@@ -58,16 +58,16 @@ class Condition(nn.Module):
         Raises:
             ValueError: there are several prompts, and none is said.
         """
-        arguments = {name: _rows(self._table(name, kind), prompts, len(x)) for name in self.names}
+        arguments = {name: _rows(self._table(name, kind, prompts), prompts, len(x)) for name in self.names}
         if self.pixels is not None:
             size = [side * self.pixels for side in x.shape[2:]]
             # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, §2.2).
             arguments["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
         return arguments
 
-    def _table(self, name: str, kind: str) -> Tensor:
+    def _table(self, name: str, kind: str, prompts: Tensor | None) -> Tensor:
         table = self.get_buffer(f"{kind}_{name}")
-        if kind == "given" and self.of_examples and self.has_unconditional:
+        if kind == "given" and prompts is not None and self.of_examples and self.has_unconditional:
             return torch.cat([table, self.get_buffer(f"{self._of_no_text}_{name}")])
         return table
 

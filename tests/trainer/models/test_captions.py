@@ -98,6 +98,21 @@ def test_samples_have_the_captions_in_turn(trained: str) -> None:
     assert draw(model, 4, steps=2).shape == (4, 1, 8, 8)
 
 
+def test_images_that_all_have_the_same_caption_are_trained_on_and_sampled_under_it(text_to_image: str, tmp_path: Path) -> None:
+    """As of one subject; where dropout asks for no caption too, which is the second row, after the only one."""
+    recipe = recipe_of(text_to_image, images(tmp_path / "images", TEXTS[:1]), constraints=[], train={"condition_dropout": 0.5})
+    result, *_ = run(recipe, tmp_path / "run")
+    model = restore(str(result.checkpoint))
+    assert model.predictor.texts == TEXTS[:1]
+    noise, t = normals(0, Stream.SAMPLING, 0, range(4), model.shape), torch.full((4,), 30)
+    one = Library().predictor(Model(load=str(result.checkpoint), prompt=TEXTS[0], guidance=2.0)).under(model.schedule).eval()
+    nothing = torch.ones(4, dtype=torch.long)
+    with torch.no_grad():
+        torch.testing.assert_close(model.predictor.guided(noise, t), one.guided(noise, t))
+        assert not torch.allclose(model.predictor(noise, t, nothing), model.predictor(noise, t))
+    assert draw(model, 4, steps=2).shape == (4, 1, 8, 8)
+
+
 def test_any_text_can_be_asked_for(trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the command, as by a model that is loaded with that prompt."""
     done = dualsweep_here("sample", trained, "--count", "2", "--prompt", "a pear", "--output", "out", folder=tmp_path)
