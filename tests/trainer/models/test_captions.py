@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models import latent_cache, text
 from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.predictor import Condition
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.rng import Stream, normals
@@ -85,6 +87,18 @@ def test_each_image_is_learned_under_its_own_caption(trained: str) -> None:
         better.append(errors[1] - errors[0])
     for gain in better:
         assert gain.mean() > 5 * gain.std() / count**0.5
+
+
+@pytest.mark.parametrize("none", [None, {"embedding": torch.full((1, 3), 8.0)}])
+def test_a_table_of_captions_of_any_size_is_not_copied(none: dict[str, Tensor] | None) -> None:
+    """Of so many captions that there is no memory for a copy: 12 TB."""
+    row, without, many = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[4.0, 5.0, 6.0]]), 10**12
+    given, numbers = {"embedding": row.expand(many, 3)}, torch.tensor([5, many, 0, many - 1])
+    condition = Condition(given, {"embedding": without}, of_examples="captions", none=none)
+    rows = condition.arguments(torch.zeros(4, 1, 2, 2), numbers)["embedding"]
+    assert torch.equal(rows, torch.cat([row, without if none is None else none["embedding"], row, row]))
+    with pytest.raises(IndexError):
+        condition.arguments(torch.zeros(1, 1, 2, 2), torch.tensor([many + 1]))
 
 
 def test_samples_have_the_captions_in_turn(trained: str) -> None:
