@@ -156,12 +156,15 @@ class MixtureSource(Source):
         return measured
 
     @torch.no_grad()
-    def held_out_by_band(self, bands: int, draws: int) -> Tensor:
-        """Sums [bands], in double, of this worker's share of `draws` of the first term on held-out data, by bands of timesteps.
+    def held_out_by_band(self, bands: int, draws: int) -> Tensor | None:
+        """Sums [bands], in double, of this worker's share of `draws` of the first term on held-out data, by bands of timesteps;
+        None where none of its data is held out.
 
         Bands are equally probable, from the cleanest timesteps on; the draws are the same each time.
         """
         groups, within = self._populations[0].held_out, range(draws)
+        if not sum(map(len, groups)):
+            return None
         drawn = fresh(self.setting, self.columns[0], groups, within, in_turn=True, timesteps=self._timesteps)
         sums = torch.zeros(bands, dtype=torch.float64)
         for place, batch in noised(self.setting, self.columns[0], drawn, within, self._fetch, self._prompts, self._augmentation):
