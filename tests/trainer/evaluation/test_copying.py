@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.data.splits import assemble
 from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.shipped import copying as module
 from dualsweep.trainer.evaluation.shipped.copying import copying, examine, nearest
 from tests.margins import Sampled
+from tests.trainer.recipes import digits as recipe
 
 
 def _evidence(samples: torch.Tensor, training: torch.Tensor, held_out: torch.Tensor | None = None) -> Evidence:
@@ -119,6 +121,15 @@ def test_held_out_images_are_the_reference_where_there_are_any() -> None:
     empty = copying(_evidence(torch.zeros((3, 1, 2, 2)), training, training[:0]))
     assert empty == copying(_evidence(torch.zeros((3, 1, 2, 2)), training))
     assert empty["nearest_distance_reference"] > 0.0
+
+
+def test_what_is_held_out_is_thinned_as_what_is_trained_on_is() -> None:
+    """A class of which nothing is trained on is no part of what samples are compared with."""
+    data = assemble(recipe(data={"holdout": 0.2, "keep": {4: 0.1, 5: 0}}, constraints=[]))
+    held_out = Evidence.of(torch.zeros(1, 1, 8, 8), data, None).held_out
+    assert held_out is not None and data.split.examples.labels is not None
+    counts = np.bincount(data.split.examples.labels[held_out.rows], minlength=10)
+    assert (counts[4], counts[5]) == (3, 0) and counts.sum() > 250
 
 
 def test_plain_vectors_will_do() -> None:
