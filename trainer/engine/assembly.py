@@ -23,6 +23,7 @@ from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.evaluation.judge import judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.evaluation.variants import Variants
 from dualsweep.trainer.feasibility.deciding import Deciding
 from dualsweep.trainer.models.build import build, check_shape, compose, shape_of
 from dualsweep.trainer.models.encoding import encoded
@@ -83,7 +84,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     deciding = Deciding.of(recipe, problem, np.zeros(len(problem.names)))
     return Prepared(
         problem, primal, sources, host, recipe.seed, recipe.evaluation, recipe.sampling, deciding, schedule, shape, space, data,
-        judge, recipe, policy,
+        Variants.of_recipe(recipe), judge, recipe, policy,
     )  # fmt: skip
 
 

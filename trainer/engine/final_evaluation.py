@@ -136,7 +136,7 @@ def _measure(run: Evaluated, samples: Tensor, asked: Integers | None) -> tuple[d
         files["samples.png"] = sample_grid(samples[: spec.grid])
     if data is None or not spec.metrics:
         return {}, files  # and no judge is trained
-    measured = measure(Evidence.of(samples, data, run.judge(), asked), spec.metrics)
+    measured = measure(Evidence.of(samples, data, run.judge(), run.variants, asked), spec.metrics)
     if measured.notes:
         files["notes.txt"] = "\n".join(measured.notes).encode()
     return measured.values, files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.evaluation.variants import Variants
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Evidence:
     judge        what classifies and embeds, or None for data without labels
     class_names  of the judge's K classes, in order; empty for data without labels
     asked        [N] the number of the class that each sample was asked for; None of a model that is given none
+    variants     what each training image may be trained on as: mirrored, shifted
     """
 
     samples: torch.Tensor
@@ -33,14 +35,17 @@ class Evidence:
     judge: Judge | None
     class_names: tuple[int | str, ...]
     asked: Integers | None = None
+    variants: Variants = field(default_factory=Variants)
 
     @classmethod
-    def of(cls, samples: torch.Tensor, data: Assembled, judge: Judge | None, asked: Integers | None = None) -> Evidence:
+    def of(
+        cls, samples: torch.Tensor, data: Assembled, judge: Judge | None, variants: Variants, asked: Integers | None = None
+    ) -> Evidence:  # fmt: skip
         """Of samples [N, *shape] of a model that is trained on `data`."""
         everything, held_out = data.split.examples, data.split.held_out_objective
         return cls(
             samples, Rows(data.examples, np.unique(np.concatenate(data.rows))), Rows(everything, np.arange(len(everything))),
-            Rows(everything, held_out) if len(held_out) else None, judge, everything.class_names, asked,
+            Rows(everything, held_out) if len(held_out) else None, judge, everything.class_names, asked, variants,
         )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def measured_differences(
     """
     run = prepared(recipe, folder)
     assert run.data is not None
-    found = measure(Evidence.of(samples, run.data, run.judge(), asked), recipe.evaluation.metrics).values
+    found = measure(Evidence.of(samples, run.data, run.judge(), run.variants, asked), recipe.evaluation.metrics).values
     return [
         (found[f"eval/{name}"] - result.metrics[f"eval/{name}"])
         / float(np.hypot(found[f"eval/{error}"], result.metrics[f"eval/{error}"]))
