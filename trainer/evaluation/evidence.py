@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.judge_protocol import Judge
-from dualsweep.trainer.evaluation.variants import Variants
+from dualsweep.trainer.evaluation.variants import ALONE, Variants
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Evidence:
     judge: Judge | None
     class_names: tuple[int | str, ...]
     asked: Integers | None = None
-    variants: Variants = field(default_factory=Variants)
+    variants: Variants = ALONE
 
     @classmethod
     def of(

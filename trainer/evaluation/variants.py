@@ -43,9 +43,9 @@ class Variants:
             return x
         return shifted(x, np.stack(np.divmod(place, 2 * self.most + 1), axis=1) - self.most, self.most)
 
-    def drawn(self, count: int, seed: int, stream: Stream, step: int) -> Integers:
-        """The numbers [count] of variants drawn for as many images: a function of (seed, stream, step)."""
-        return generator(seed, stream, step, 1).integers(len(self), size=count)
+
+#: Of images that are trained on as they are.
+ALONE = Variants()
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Varied:
     images: Images
     variants: Variants
     numbers: Integers
+
+    @classmethod
+    def drawn(cls, images: Images, variants: Variants, count: int, seed: int, time: int) -> Self:
+        """`count` images, each as one of its variants, drawn for a judge: a function of (seed, time) alone."""
+        return cls(images, variants, generator(seed, Stream.JUDGE, time, 1).integers(len(variants), size=count))
 
     def fetch(self, rows: Integers) -> Tensor:
         return self.variants.of(self.images.fetch(rows), self.numbers[rows])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
 from dualsweep.trainer.evaluation.images import Integers, Rows
-from dualsweep.trainer.evaluation.variants import Variants
+from dualsweep.trainer.evaluation.variants import ALONE, Variants
 from dualsweep.trainer.rng import Stream, generator
 
 CELLS = 2**24  # numbers held at once: 128 MiB of float64
@@ -29,8 +29,6 @@ LOW = 0.05
 FEWEST = 3  # leaving one out, its neighbour must still have another
 #: Where images have variants, no more samples are examined than these multiplications allow, but at least so many.
 WORK, FEWEST_SAMPLES = 2**41, 100
-#: Of images that are trained on as they are.
-ALONE = Variants()
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def _reference(evidence: Evidence, count: int) -> Nearness:
     else:
         own = _some(len(training), count)
         images = training.at(own)
-    images = variants.of(images, variants.drawn(len(images), 0, Stream.EVALUATION, 0))
+    images = variants.of(images, generator(0, Stream.EVALUATION, 1).integers(len(variants), size=len(images)))
     return examine(images, training, own, variants)
 
 
