@@ -11,9 +11,9 @@ from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.evidence import Evidence
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.evaluation.metrics import SHIPPED, check_keys, measure
-from dualsweep.trainer.evaluation.variants import Variants
 from dualsweep.trainer.metric_names import EVALUATION
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.sources.build import variants_of
 
 
 class OwnMetrics:
@@ -41,4 +41,4 @@ class OwnMetrics:
     def _evidence(self, count: int) -> Evidence:
         everything = self._data.split.examples
         samples = everything.fetch(np.resize(np.arange(len(everything)), count))
-        return Evidence.of(samples, self._data, self._judge(), Variants.of_recipe(self._recipe))
+        return Evidence.of(samples, self._data, self._judge(), variants_of(self._recipe))

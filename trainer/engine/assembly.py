@@ -23,7 +23,6 @@ from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.evaluation.judge import judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge
-from dualsweep.trainer.evaluation.variants import Variants
 from dualsweep.trainer.feasibility.deciding import Deciding
 from dualsweep.trainer.models.build import build, check_shape, compose, shape_of
 from dualsweep.trainer.models.encoding import encoded
@@ -36,7 +35,7 @@ from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.consistency.multipliers import pools_prompts
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.registry import SAMPLERS
-from dualsweep.trainer.sources.build import build_sources, frozen_names
+from dualsweep.trainer.sources.build import build_sources, frozen_names, variants_of
 from dualsweep.trainer.terms.context import TermContext
 
 
@@ -69,7 +68,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     _check_prompts(recipe, primal.predictor, frozen)
     names = data.examples.class_names if data is not None else ()
     judge = partial(_judge, recipe, data, judges)
-    variants, everything = Variants.of_recipe(recipe), data.split.examples if data else None
+    variants, everything = variants_of(recipe), data.split.examples if data else None
     of_shares = JudgesOfShares(recipe.evaluation.judge, everything, judges, host.device, variants)
     setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
@@ -164,4 +163,4 @@ def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge 
     """One judge for all seeds, so that what it measures compares."""
     if data is None:
         raise TrainingError("a judge must have data to be trained on, but the recipe has none; give `data`")
-    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges, variants=Variants.of_recipe(recipe))
+    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges, variants=variants_of(recipe))

@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from dualsweep.trainer.evaluation.images import Images, Integers
-from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.rng import Stream, generator
 from dualsweep.trainer.sources.crops import shifted
 from dualsweep.trainer.sources.flips import mirrored
@@ -23,13 +22,6 @@ class Variants:
 
     flip: bool = False
     most: int = 0
-
-    @classmethod
-    def of_recipe(cls, recipe: Recipe) -> Self:
-        """Those that a recipe's terms on data are trained on; without such terms the images alone."""
-        if recipe.data is None or not recipe.terms_on("data"):
-            return cls()
-        return cls(recipe.data.random_flip, recipe.data.random_crop)
 
     def __len__(self) -> int:
         return (1 + self.flip) * (2 * self.most + 1) ** 2

@@ -162,9 +162,9 @@ def test_the_nearest_variant_is_that_of_all_that_are_trained_on(variants: Varian
     for left_out in (_none(20), own[:, None]):
         own_variants = left_out + 30 * np.arange(len(variants)) if left_out.size else left_out
         known = nearest(images, Rows.of(every), own_variants)
-        found = nearest(images, Rows.of(training), left_out, variants)
-        np.testing.assert_allclose(found.distance, known.distance, rtol=1e-12)
-        assert (found.position == known.position % 30).all() and torch.equal(found.images, known.images)
+        near = nearest(images, Rows.of(training), left_out, variants)
+        np.testing.assert_allclose(near.distance, known.distance, rtol=1e-12)
+        assert (near.position == known.position % 30).all() and torch.equal(near.images, known.images)
 
 
 @pytest.mark.parametrize("data", [{"random_flip": True}, {"random_crop": 2}, {"random_flip": True, "random_crop": 2}])
@@ -173,13 +173,13 @@ def test_copies_of_what_is_trained_on_count_mirrored_and_shifted(tmp_path: Path,
     assert run.data is not None
     training = Rows(run.data.examples, run.data.rows[0]).at(np.arange(50))
     for numbers in (np.zeros(50, dtype=np.int64), np.arange(50) * (len(run.variants) - 1) // 49):
-        found = copying(Evidence.of(run.variants.of(training, numbers), run.data, None, run.variants))
-        assert (found["nearest_distance"], found["copied_share"]) == (0.0, 1.0)
+        metrics = copying(Evidence.of(run.variants.of(training, numbers), run.data, None, run.variants))
+        assert (metrics["nearest_distance"], metrics["copied_share"]) == (0.0, 1.0)
     fresh = run.variants.of(
         Rows(run.data.examples, run.data.held_out_rows[0]).at(np.arange(50)), np.arange(50) % len(run.variants)
     )
-    found = copying(Evidence.of(fresh, run.data, None, run.variants))
-    assert found["nearest_distance"] > 0.1 and found["copied_share"] < 0.9
+    metrics = copying(Evidence.of(fresh, run.data, None, run.variants))
+    assert metrics["nearest_distance"] > 0.1 and metrics["copied_share"] < 0.9
 
 
 @pytest.mark.parametrize(("affordable", "examined"), [(1, 100), (120, 120), (1000, 150)])
@@ -191,10 +191,10 @@ def test_fewer_samples_are_examined_where_variants_are_many(
     training, samples = torch.randn((30, 1, 4, 4), generator=source), torch.randn((150, 1, 4, 4), generator=source)
     variants = Variants(flip=True)
     monkeypatch.setattr(module, "WORK", affordable * 30 * 2 * 16)
-    found = copying(replace(_evidence(samples, training), variants=variants))
+    metrics = copying(replace(_evidence(samples, training), variants=variants))
     some = generator(0, Stream.EVALUATION).permutation(150)[:examined]
     distances = nearest(samples[some], Rows.of(training), _none(examined), variants).distance
-    assert found["nearest_distance"] == pytest.approx(distances.mean(), rel=1e-12)
+    assert metrics["nearest_distance"] == pytest.approx(distances.mean(), rel=1e-12)
 
 
 def test_plain_vectors_will_do() -> None:
