@@ -88,18 +88,21 @@ def estimate(recipe: Recipe) -> Estimate:
             source.close()
         with room_for("the evaluation", recipe):
             evaluation = _evaluation(recipe, prepared, Trained(loop.state, loop.step, seconds, None))
-    batch = recipe.rollout.batch_size if recipe.terms_on("rollout") else recipe.train.batch_size
     memory = {**_held(prepared, recipe), "activations": activations}
     total, learned = counted(prepared.primal.predictor.parameters())
-    return Estimate(memory, seconds, batch / seconds, evaluation, total, learned, device.type, look=look)
+    return Estimate(memory, seconds, _of_a_step(recipe) / seconds, evaluation, total, learned, device.type, look=look)
 
 
 def _part(recipe: Recipe) -> Recipe:
     """One worker's share of each batch, and a small part of the evaluation."""
     workers, train, rollout, evaluation = recipe.resources.least, recipe.train, recipe.rollout, recipe.evaluation
+    sizes = train.floor, train.batch_size, train.constraint_batch
+    floor, batch_size, constraint_batch = (-(-size // workers) for size in sizes)
+    if train.batches == "mixture":  # a worker has at most a draw of each part more than its share
+        batch_size = max(batch_size, sum(floor if each.column else 1 for each in recipe.terms_on("data")))
     return recipe.model_copy(
         update={
-            "train": train.model_copy(update={"batch_size": -(-train.batch_size // workers)}),
+            "train": train.model_copy(update={"batch_size": batch_size, "constraint_batch": constraint_batch, "floor": floor}),
             "rollout": rollout.model_copy(update={"batch_size": -(-rollout.batch_size // workers)}),
             "evaluation": evaluation.model_copy(
                 update={"samples": min(SAMPLES, evaluation.samples), "loss_draws": min(DRAWS, evaluation.loss_draws)}
@@ -107,6 +110,16 @@ def _part(recipe: Recipe) -> Recipe:
             "start": None,
         }
     )
+
+
+def _of_a_step(recipe: Recipe) -> int:
+    """Images, or trajectories where there are some, of all workers in a primal step."""
+    train = recipe.train
+    if recipe.terms_on("rollout"):
+        return recipe.rollout.batch_size
+    if train.batches == "mixture":
+        return train.batch_size
+    return sum(train.constraint_batch if each.column else train.batch_size for each in recipe.terms_on("data"))
 
 
 def _timed(loop: Loop) -> float:

@@ -9,11 +9,11 @@ import numpy as np
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.evidence import Evidence
-from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.evaluation.metrics import SHIPPED, check_keys, measure
 from dualsweep.trainer.metric_names import EVALUATION
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.sources.build import variants_of
 
 
 class OwnMetrics:
@@ -40,9 +40,5 @@ class OwnMetrics:
 
     def _evidence(self, count: int) -> Evidence:
         everything = self._data.split.examples
-        rows = np.resize(np.arange(len(everything)), count)
-        held_out = self._data.split.held_out
-        return Evidence(
-            everything.fetch(rows), Rows(self._data.examples, self._data.rows[0]), Rows(everything, np.arange(len(everything))),
-            Rows(everything, held_out) if len(held_out) else None, self._judge(), everything.class_names,
-        )  # fmt: skip
+        samples = everything.fetch(np.resize(np.arange(len(everything)), count))
+        return Evidence.of(samples, self._data, self._judge(), variants_of(self._recipe))

@@ -1,10 +1,16 @@
-"""What a training was trained on, in one small file beside its result: `data.json`."""
+"""What a training was trained on: in one small file beside its result, `data.json`; and what a resumed one must find again."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+from pathlib import Path
+from typing import Any
 
+from dualsweep.trainer.data.examples import InMemory, OnDemand
 from dualsweep.trainer.data.identity import identity
+from dualsweep.trainer.data.readers import FileReader
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.recipe.data import Data
 
@@ -37,3 +43,24 @@ def description(data: Assembled, asked: Data) -> bytes:
             for label, name in enumerate(names)
         }
     return json.dumps(told, indent=2).encode()
+
+
+def division(data: Assembled) -> dict[str, Any]:
+    """How many `examples` there are, and a `digest` of all that decides which of them are trained on, and under what: classes,
+    captions, rows, and the names and sizes of files. Contents are not read, and where the files lie makes no difference.
+    """
+    examples = data.examples
+    digest = hashlib.sha256(repr((examples.shape, [str(each) for each in examples.class_names])).encode())
+    of_captions = None if examples.captions is None else examples.captions.of
+    table = None if examples.attributes is None else examples.attributes.table
+    for array in (examples.labels, of_captions, table, *data.rows, *data.held_out_rows):
+        digest.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
+    if examples.captions is not None:
+        digest.update(json.dumps(examples.captions.texts).encode())
+    own = data.split.examples
+    reader = own.reader if isinstance(own, InMemory | OnDemand) else None
+    if isinstance(reader, FileReader):
+        files = list(map(Path, reader.files))
+        above = os.path.commonpath([file.parent for file in files])
+        digest.update(json.dumps([(os.path.relpath(file, above), file.stat().st_size) for file in files]).encode())
+    return {"examples": len(examples), "digest": digest.hexdigest()}

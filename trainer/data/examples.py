@@ -90,13 +90,14 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """All examples as one tensor [N, *shape]."""
+    """All examples as one tensor [N, *shape]; `reader` is what they were read by, where they were read one by one."""
 
     images: torch.Tensor
     labels: Integers | None = None
     class_names: tuple[ClassName, ...] = ()
     captions: Captions | None = None
     attributes: Attributes | None = None
+    reader: Reader | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -207,7 +208,7 @@ def from_reader(
         rows = np.arange(start, min(start + _CHUNK, count))
         images[start : start + _CHUNK] = lazy.fetch(rows)
     warn_of_half_range(images, origin)
-    return InMemory(images, labels, class_names)
+    return InMemory(images, labels, class_names, reader=reader)
 
 
 def refuse_odd(batch: torch.Tensor, rows: Integers, origin: Origin) -> None:

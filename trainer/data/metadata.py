@@ -42,7 +42,8 @@ def of_files(folder: Path, files: Sequence[Path], asked: Asked) -> list[tuple[di
         BadDataError: there is no such file, a line is none, or lacks a field.
     """
     written: dict[str, tuple[dict[str, Any], str]] = {}
-    for metadata in sorted({place / METADATA for place in (folder, *(file.parent for file in files))}):
+    around = {place for beside in {file.parent for file in files} for place in (beside, *beside.parents)}
+    for metadata in sorted(place / METADATA for place in {folder, *around} if place.is_relative_to(folder)):
         if metadata.is_file():
             for name, line, where in _lines(metadata, asked):
                 if name in written and any(written[name][0][field] != line[field] for field in asked.fields):

@@ -100,10 +100,26 @@ def _stratified(ordered: Sequence[SlackReport], count: Vector, variance: Vector)
     sent = [report.neighbours for report in ordered if report.neighbours is not None]
     if not ordered or len(sent) < len(ordered):
         return variance
-    differences, squares = np.sum(sent, axis=0)
+    differences, squares = np.sum(sent, axis=0) + _between_workers(ordered, len(count))
     with np.errstate(all="ignore"):
         result: Vector = np.where(differences > 0, 0.5 * squares / differences / count, variance)
     return result
+
+
+def _between_workers(ordered: Sequence[SlackReport], columns: int) -> Vector:
+    """The numbers and sums of squared differences of neighbours [2, 1 + m] in the batches that workers share.
+
+    In the order that one worker would have them, so that an error does not depend on how many there are.
+    """
+    draws = [report.draws for report in ordered if report.draws is not None]
+    if not draws:
+        return np.zeros((2, columns))
+    step, position, column, value = np.concatenate(draws, axis=1)
+    order = np.lexsort((position, step, column))
+    step, column, value = step[order], column[order].astype(np.int64), value[order]
+    paired = (step[1:] == step[:-1]) & (column[1:] == column[:-1])
+    of, squares = column[1:][paired], np.diff(value)[paired] ** 2
+    return np.stack([np.bincount(of, minlength=columns), np.bincount(of, weights=squares, minlength=columns)])
 
 
 def _covariance(ordered: Sequence[SlackReport], count: Vector, mean: Vector) -> Vector | None:

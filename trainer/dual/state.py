@@ -29,7 +29,8 @@ class SlackReport:
     `count`, `total` and `squares` have shape [1 + m] (objective first). Sums, not means: shards are unequal. `products`
     [1 + m, 1 + m] are the sums over samples of x_i x_j, for expectations measured on the same samples; NaN for other
     pairs, None where there are none. `neighbours` [2, 1 + m] are the numbers and sums of squared differences of neighbours,
-    of draws that are one of each stratum.
+    of draws that are one of each stratum. Of a batch that several workers share, where neighbours are others', `draws` [4, n] has
+    each draw's step, position in the batch, expectation and value instead.
     """
 
     step: int
@@ -39,6 +40,7 @@ class SlackReport:
     squares: Vector
     products: Vector | None = None
     neighbours: Vector | None = None
+    draws: Vector | None = None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.consistency.multipliers import pools_prompts
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.samplers.registry import SAMPLERS
-from dualsweep.trainer.sources.build import build_sources, frozen_names
+from dualsweep.trainer.sources.build import build_sources, frozen_names, variants_of
 from dualsweep.trainer.terms.context import TermContext
 
 
@@ -69,7 +69,8 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     _check_prompts(recipe, primal.predictor, frozen)
     names = data.examples.class_names if data is not None else ()
     judge = partial(_judge, recipe, data, judges)
-    of_shares = JudgesOfShares(recipe.evaluation.judge, data.split.examples if data else None, judges, host.device)
+    variants, everything = variants_of(recipe), data.split.examples if data else None
+    of_shares = JudgesOfShares(recipe.evaluation.judge, everything, judges, host.device, variants)
     setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
         schedule, host, policy, primal.predict, frozen, judge, of_shares, names, primal.guided, space,
@@ -86,7 +87,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     deciding = Deciding.of(recipe, problem, np.zeros(len(problem.names)))
     return Prepared(
         problem, primal, sources, host, recipe.seed, recipe.evaluation, recipe.sampling, deciding, schedule, shape, space, data,
-        judge, recipe, policy,
+        variants, judge, recipe, policy,
     )  # fmt: skip
 
 
@@ -165,4 +166,4 @@ def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge 
     """One judge for all seeds, so that what it measures compares."""
     if data is None:
         raise TrainingError("a judge must have data to be trained on, but the recipe has none; give `data`")
-    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges)
+    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges, variants=variants_of(recipe))

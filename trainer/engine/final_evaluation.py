@@ -22,7 +22,7 @@ from dualsweep.trainer.evaluation.evaluated import Evaluated
 from dualsweep.trainer.evaluation.evidence import Evidence
 from dualsweep.trainer.evaluation.final_values import Final, final_values
 from dualsweep.trainer.evaluation.grid import sample_grid
-from dualsweep.trainer.evaluation.images import Integers, Rows
+from dualsweep.trainer.evaluation.images import Integers
 from dualsweep.trainer.evaluation.metrics import measure
 from dualsweep.trainer.evaluation.values import held_out_metrics, lasting_error_metrics, objective_metrics
 from dualsweep.trainer.metric_point import Phase
@@ -138,19 +138,7 @@ def _measure(run: Evaluated, samples: Tensor, asked: Integers | None) -> tuple[d
         files["samples.png"] = sample_grid(samples[: spec.grid])
     if data is None or not spec.metrics:
         return {}, files  # and no judge is trained
-    everything = data.split.examples
-    trained = np.unique(np.concatenate(data.rows))
-    held_out = Rows(everything, data.split.held_out) if len(data.split.held_out) else None
-    evidence = Evidence(
-        samples,
-        Rows(data.examples, trained),
-        Rows(everything, np.arange(len(everything))),
-        held_out,
-        run.judge(),
-        everything.class_names,
-        asked,
-    )
-    measured = measure(evidence, spec.metrics)
+    measured = measure(Evidence.of(samples, data, run.judge(), run.variants, asked), spec.metrics)
     if measured.notes:
         files["notes.txt"] = "\n".join(measured.notes).encode()
     return measured.values, files

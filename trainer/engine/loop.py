@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.checkpoint import Snapshot
+from dualsweep.trainer.data.description import division
 from dualsweep.trainer.dual.controller import MOST_SKIPPED
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.settling import settled_multipliers
@@ -29,7 +30,7 @@ from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
-from dualsweep.trainer.errors import TrainingPaused
+from dualsweep.trainer.errors import TrainingError, TrainingPaused
 from dualsweep.trainer.metric_point import MetricPoint, Phase
 from dualsweep.trainer.result import Status
 from dualsweep.trainer.sources.base import SourceStep
@@ -72,6 +73,7 @@ class Loop:
         self.window = MetricWindow.empty(len(self.problem.names))
         self.sums = ValueAccumulator(1 + len(self.problem.names))
         self.updates = UpdateLog()
+        self._division = None if prepared.data is None else division(prepared.data)
         self.step, self.seconds = 0, 0.0
         self._answer: Callable[[], DualState] | None = None
         self._told = True
@@ -117,6 +119,7 @@ class Loop:
             if self.recipe.start is not None:
                 self.state = begin(self._prepared, self.recipe.start, self.problem, self.state)
             return None
+        self._check_data(snapshot)
         self.primal.restore(snapshot.groups, snapshot.state["primal"])
         self.state = DualState.from_json(snapshot.state["dual"])
         self.window = MetricWindow.from_json(snapshot.state["window"])
@@ -127,6 +130,16 @@ class Loop:
         self._outbox = Outbox(map(MetricPoint.from_json, snapshot.state["points"]))
         end = snapshot.state["end"]
         return (end[0], end[1]) if end else None
+
+    def _check_data(self, snapshot: Snapshot) -> None:
+        """Other data are divided anew: what was held out would be trained on. Checkpoints of earlier versions don't tell."""
+        before = snapshot.state.get("data", self._division)
+        if before != self._division:
+            were, are = (f"{each['examples']} examples" if each else "none" for each in (before, self._division))
+            raise TrainingError(
+                f"a run must go on with the data that it began with, but got others: {were} up to its step {snapshot.step}, now "
+                f"{are}, with other files, classes or captions; put the data back, or choose another --output"
+            )
 
     def advance(self) -> None:
         """One primal step and, where one ends with it, the report of a dual step, which alone waits for the device."""
@@ -236,6 +249,7 @@ class Loop:
                 "seconds": self.seconds,
                 "bad_steps": self.updates.bad,
                 "sources": [source.state() for source in self.sources],
+                "data": self._division,
                 "end": end,
                 "shape": list(self.shape),
                 # What nobody has said to keep is sent again from here; receivers drop what they have.

@@ -59,8 +59,10 @@ class Looks:
 
     def _by_bands(self, data: MixtureSource) -> dict[str, float]:
         spec = self._spec
-        means = self._run.host.total(data.held_out_by_band(spec.bands, spec.draws)) * (spec.bands / spec.draws)
-        values = means.tolist()
+        sums = data.held_out_by_band(spec.bands, spec.draws)
+        if sums is None:
+            return {}
+        values = (self._run.host.total(sums) * (spec.bands / spec.draws)).tolist()
         by_band = {metric_names.validation(f"band_{number}"): value for number, value in enumerate(values, start=1)}
         return {metric_names.validation("objective"): sum(values) / len(values)} | by_band
 

@@ -21,6 +21,7 @@ from dualsweep.trainer.evaluation.confusion import Confusion
 from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.judge import OfCopies, own_judge, trained_judge
 from dualsweep.trainer.evaluation.judge_protocol import classify
+from dualsweep.trainer.evaluation.variants import ALONE, Variants, Varied
 from dualsweep.trainer.recipe.base import ClassName
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 from dualsweep.trainer.recipe.share import JudgedBy, Share
@@ -71,11 +72,14 @@ class CalibratedJudge:
 class JudgesOfShares:
     """The judges that a run's shares ask for, each made when it is first asked for.
 
-    `examples` is the recipe's data set, None without; `cache` the folder of trained judges.
+    `examples` is the recipe's data set, None without; `cache` the folder of trained judges. Judges are trained, and their errors
+    are known, by its images' `variants`, as samples are of these; images of a user's own are taken as they are.
     """
 
-    def __init__(self, spec: JudgeSpec, examples: Examples | None, cache: str | None, device: torch.device) -> None:
-        self._spec, self._examples, self._cache, self._device = spec, examples, cache, device
+    def __init__(
+        self, spec: JudgeSpec, examples: Examples | None, cache: str | None, device: torch.device, variants: Variants = ALONE
+    ) -> None:
+        self._spec, self._examples, self._cache, self._device, self._variants = spec, examples, cache, device, variants
         self._made: dict[tuple[JudgedBy, str | None], CalibratedJudge] = {}
 
     def __call__(self, share: Share) -> CalibratedJudge:
@@ -108,9 +112,12 @@ class JudgesOfShares:
         if judge is None:
             shown = np.array(self._labels(share, seen.images)[0])
             shown[seen.rows] = -1
-            judge = trained_judge(seen.images, shown, len(seen.names), self._spec, 0, self._cache, self._device)
+            known = self._spec, 0, self._cache, self._device, self._variants
+            judge = trained_judge(seen.images, shown, len(seen.names), *known)
             judge.requires_grad_(False)
-        probabilities = classify(judge, Rows(seen.images, seen.rows))
+        variants = self._variants if seen.images is self._examples else ALONE
+        unseen = Varied.drawn(seen.images, variants, len(seen.images), 0, 0)
+        probabilities = classify(judge, Rows(unseen, seen.rows))
         _check_columns(probabilities, seen.names)
         return CalibratedJudge(judge, seen.names, Confusion.of(probabilities, seen.labels, seen.names), self._device)
 

@@ -12,6 +12,7 @@ from dualsweep.trainer.dual.problem import ConstrainedProblem
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.engine.primal import Primal
 from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.evaluation.variants import Variants
 from dualsweep.trainer.feasibility.deciding import Deciding
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.evaluation import Evaluation
@@ -31,6 +32,7 @@ class Evaluated:
     deciding    the tests of the constraints, none of whose budgets has given way yet
     schedule, shape, space   of the diffusion; `shape` is in its `space`
     data        None of a recipe without data
+    variants    what an image of the data may be trained on as
     judge       the judge of the samples, trained when first asked for; None for data without two classes
     """
 
@@ -46,4 +48,5 @@ class Evaluated:
     shape: tuple[int, ...]
     space: Space
     data: Assembled | None
+    variants: Variants
     judge: Callable[[], Judge | None] = field(repr=False)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.evaluation.images import Integers, Rows
 from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.evaluation.variants import ALONE, Variants
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,11 @@ class Evidence:
     samples      [N, *shape] in [-1, 1]
     training     the images the model was trained on
     everything   all the data, before any thinning: the reference of the Fréchet distance
-    held_out     images never trained on, or None
+    held_out     images never trained on, of each class the share that training keeps of it; or None
     judge        what classifies and embeds, or None for data without labels
     class_names  of the judge's K classes, in order; empty for data without labels
     asked        [N] the number of the class that each sample was asked for; None of a model that is given none
+    variants     what each training image may be trained on as: mirrored, shifted
     """
 
     samples: torch.Tensor
@@ -31,6 +35,18 @@ class Evidence:
     judge: Judge | None
     class_names: tuple[int | str, ...]
     asked: Integers | None = None
+    variants: Variants = ALONE
+
+    @classmethod
+    def of(
+        cls, samples: torch.Tensor, data: Assembled, judge: Judge | None, variants: Variants, asked: Integers | None = None
+    ) -> Evidence:  # fmt: skip
+        """Of samples [N, *shape] of a model that is trained on `data`."""
+        everything, held_out = data.split.examples, data.split.held_out_objective
+        return cls(
+            samples, Rows(data.examples, np.unique(np.concatenate(data.rows))), Rows(everything, np.arange(len(everything))),
+            Rows(everything, held_out) if len(held_out) else None, judge, everything.class_names, asked, variants,
+        )  # fmt: skip
 
 
 Metric = Callable[[Evidence], dict[str, float]]

@@ -29,6 +29,7 @@ from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.images import CHUNK, Integers, Rows
 from dualsweep.trainer.evaluation.judge_network import ConvJudge, fit, train_judge
 from dualsweep.trainer.evaluation.judge_protocol import Judge
+from dualsweep.trainer.evaluation.variants import ALONE, Variants
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
 __all__ = ["ConvJudge", "Judge", "OfCopies", "judge_for", "load_judge", "save_judge", "train_judge"]
@@ -39,9 +40,12 @@ log = logging.getLogger(__name__)
 
 
 def judge_for(
-    examples: Examples, spec: JudgeSpec, seed: int, cache_dir: Path | str | None, device: torch.device | str = "cpu"
-) -> Judge | None:
+    examples: Examples, spec: JudgeSpec, seed: int, cache_dir: Path | str | None, device: torch.device | str = "cpu",
+    variants: Variants = ALONE,
+) -> Judge | None:  # fmt: skip
     """The user's judge (`spec.call`), or one trained on all of `examples`, or None for data without two classes.
+
+    It is shown their `variants`, as the model that it judges is.
 
     A trained judge lies in the local folder `cache_dir` under a hash of the data, the spec and the seed. Processes may race:
     the first to finish is the judge of all. Without a folder it is trained anew.
@@ -55,23 +59,28 @@ def judge_for(
         return OfCopies(own_judge(spec.call, methods), methods)
     if examples.labels is None or len(np.unique(examples.labels[examples.labels >= 0])) < 2:
         return None
-    return trained_judge(examples, examples.labels, len(examples.class_names), spec, seed, cache_dir, device)
+    return trained_judge(examples, examples.labels, len(examples.class_names), spec, seed, cache_dir, device, variants)
 
 
 def trained_judge(
     examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int, cache_dir: Path | str | None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "cpu", variants: Variants = ALONE,
 ) -> ConvJudge:  # fmt: skip
-    """The judge trained on `examples` by `labels` [N] of so many classes, in place of their own; -1 is not shown to it.
+    """The judge trained on the `variants` of `examples` by `labels` [N] of so many classes, in place of their own; -1 is not
+    shown to it.
 
     Raises:
         TrainingError: the loss is not finite.
         ValueError: a label outside the classes, or none.
     """
-    path = None if cache_dir is None else Path(cache_dir) / f"judge-{_key(examples, labels, classes, spec, seed)}.safetensors"
+    path = (
+        None
+        if cache_dir is None
+        else Path(cache_dir) / f"judge-{_key(examples, labels, classes, spec, seed, variants)}.safetensors"
+    )
     judge = load_judge(path) if path else None
     if judge is None:
-        trained = fit(examples, labels, tuple(examples.shape), classes, spec, seed, torch.device(device))
+        trained = fit(examples, labels, tuple(examples.shape), classes, spec, seed, torch.device(device), variants)
         judge = _shared(trained, path) if path else trained
     return judge.to(device)
 
@@ -109,9 +118,11 @@ class OfCopies:
         return method(x.clone())
 
 
-def _key(examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int) -> str:
+def _key(examples: Examples, labels: Integers, classes: int, spec: JudgeSpec, seed: int, variants: Variants = ALONE) -> str:
     """Names all that a trained judge depends on."""
     head = [FORMAT, len(examples), list(examples.shape), classes, spec.epochs, spec.features, seed]
+    if len(variants) > 1:
+        head += [variants.flip, variants.most]
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(labels.tobytes())
     for chunk in Rows(examples, np.arange(len(examples))).chunks(CHUNK):

@@ -12,6 +12,7 @@ from torch import nn
 from dualsweep.trainer.data.examples import InMemory
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.images import CHUNK, Images, Integers
+from dualsweep.trainer.evaluation.variants import ALONE, Variants, Varied
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 from dualsweep.trainer.rng import Stream, generator
 
@@ -85,9 +86,10 @@ def train_judge(x: torch.Tensor, labels: torch.Tensor, classes: int, spec: Judge
 
 
 def fit(
-    images: Images, labels: Integers, shape: tuple[int, ...], classes: int, spec: JudgeSpec, seed: int, device: torch.device
-) -> ConvJudge:
-    """`train_judge` for images that are fetched a batch at a time."""
+    images: Images, labels: Integers, shape: tuple[int, ...], classes: int, spec: JudgeSpec, seed: int, device: torch.device,
+    variants: Variants = ALONE,
+) -> ConvJudge:  # fmt: skip
+    """`train_judge` for images that are fetched a batch at a time, each as one of its variants, drawn anew in every epoch."""
     labelled = np.flatnonzero(labels >= 0)
     if not len(labelled) or labels.max() >= classes:
         found = f"labels up to {labels.max()}" if len(labelled) else "none of either"
@@ -98,9 +100,10 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rise_and_fall(step, steps))
     for epoch in range(spec.epochs):
         order = generator(seed, Stream.JUDGE, epoch + 1).permutation(labelled)
+        varied = Varied.drawn(images, variants, len(labels), seed, epoch + 1)
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            loss = F.cross_entropy(judge(images.fetch(rows).to(device)), torch.from_numpy(labels[rows]).to(device))
+            loss = F.cross_entropy(judge(varied.fetch(rows).to(device)), torch.from_numpy(labels[rows]).to(device))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimiser.step()

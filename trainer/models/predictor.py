@@ -58,28 +58,28 @@ class Condition(nn.Module):
         Raises:
             ValueError: there are several prompts, and none is said.
         """
-        arguments = {name: _rows(self._table(name, kind), prompts, len(x)) for name in self.names}
+        arguments = {name: self._rows(name, kind, prompts, len(x)) for name in self.names}
         if self.pixels is not None:
             size = [side * self.pixels for side in x.shape[2:]]
             # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, §2.2).
             arguments["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
         return arguments
 
-    def _table(self, name: str, kind: str) -> Tensor:
+    def _rows(self, name: str, kind: str, prompts: Tensor | None, count: int) -> Tensor:
         table = self.get_buffer(f"{kind}_{name}")
-        if kind == "given" and self.of_examples and self.has_unconditional:
-            return torch.cat([table, self.get_buffer(f"{self._of_no_text}_{name}")])
-        return table
-
-
-def _rows(table: Tensor, prompts: Tensor | None, count: int) -> Tensor:
-    if len(table) == 1:
-        return table.expand(count, *table.shape[1:])
-    if prompts is None:
-        raise ValueError(
-            f"a model of {len(table)} prompts must be told which one each sample has, but got none; give `prompts` [B]"
-        )
-    return table[prompts]
+        if kind == "given" and prompts is not None and self.of_examples and self.has_unconditional:
+            # Both are indexed: the table of all captions, which may be gigabytes, is not to be copied at each prediction.
+            of_none = prompts == len(table)
+            rows = table[prompts.masked_fill(of_none, 0)]
+            none = self.get_buffer(f"{self._of_no_text}_{name}")
+            return torch.where(of_none.view(-1, *[1] * (table.ndim - 1)), none, rows)
+        if len(table) == 1:
+            return table.expand(count, *table.shape[1:])
+        if prompts is None:
+            raise ValueError(
+                f"a model of {len(table)} prompts must be told which one each sample has, but got none; give `prompts` [B]"
+            )
+        return table[prompts]
 
 
 class Predictor(nn.Module):

@@ -16,6 +16,7 @@ from dualsweep.trainer.data.examples import Examples, InMemory
 from dualsweep.trainer.data.joined import concatenate
 from dualsweep.trainer.data.splits import Assembled
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.evaluation.variants import ALONE, Variants
 from dualsweep.trainer.models.provenance import recipe_of
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -100,6 +101,13 @@ def _augmentation(recipe: Recipe, data: Assembled | None) -> Augmentation | None
     rows = len(data.examples)
     crops = Crops(recipe.seed, rows, spec.random_crop) if spec.random_crop else None
     return Augmentation(Flips(recipe.seed, rows) if spec.random_flip else None, crops)
+
+
+def variants_of(recipe: Recipe) -> Variants:
+    """What its terms on data are trained on of an image; without such terms the image alone."""
+    if recipe.data is None or not recipe.terms_on("data"):
+        return ALONE
+    return Variants(recipe.data.random_flip, recipe.data.random_crop)
 
 
 def _prompts(setting: TermContext, data: Assembled | None, count: int, first: Mapping[str, int]) -> Integers:

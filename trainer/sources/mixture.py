@@ -19,7 +19,7 @@ from dualsweep.trainer.sources.base import Inputs, Source
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, Parts
 from dualsweep.trainer.sources.noising import fresh, joint_draws, noised, noised_share
 from dualsweep.trainer.sources.supply import Supply
-from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
+from dualsweep.trainer.sources.value_accumulator import Places, ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised
 from dualsweep.trainer.terms.timesteps import of_weight
@@ -101,7 +101,7 @@ class MixtureSource(Source):
         if self._augmentation is not None:
             x = self._augmentation.of_step(x, batch, mine, first)
         share = noised_share(self.setting, batch, mine, x, step, self._given(batch, mine, step))
-        return MixtureStep(self, batch, mine, share, counted)
+        return MixtureStep(self, batch, Places(step, mine), share, counted)
 
     def _given(self, batch: GlobalBatch, mine: Integers, step: int) -> Integers | None:
         """What each of a worker's draws is given: its own, or nothing with the probability that the recipe gives (Ho & Salimans
@@ -160,12 +160,15 @@ class MixtureSource(Source):
         return measured
 
     @torch.no_grad()
-    def held_out_by_band(self, bands: int, draws: int) -> Tensor:
-        """Sums [bands], in double, of this worker's share of `draws` of the first term on held-out data, by bands of timesteps.
+    def held_out_by_band(self, bands: int, draws: int) -> Tensor | None:
+        """Sums [bands], in double, of this worker's share of `draws` of the first term on held-out data, by bands of timesteps;
+        None where none of its data is held out.
 
         Bands are equally probable, from the cleanest timesteps on; the draws are the same each time.
         """
         groups, within = self._populations[0].held_out, range(draws)
+        if not sum(map(len, groups)):
+            return None
         drawn = fresh(self.setting, self.columns[0], groups, within, in_turn=True, timesteps=self._timesteps)
         sums = torch.zeros(bands, dtype=torch.float64)
         for place, batch in noised(self.setting, self.columns[0], drawn, within, self._fetch, self._prompts, self._augmentation):
@@ -188,11 +191,12 @@ def _together(terms: Sequence[DataTerm]) -> list[tuple[DataTerm, list[int]]]:
 
 
 class MixtureStep:
-    """One batch of the mixture; `counted`: whether the values of this worker's draws at `mine` positions are its to report."""
+    """One batch of the mixture; `counted`: whether the values of this worker's draws at their `places` are its to report."""
 
-    def __init__(self, source: MixtureSource, batch: GlobalBatch, mine: Integers, noised: Noised, counted: bool) -> None:
-        self._source, self._batch, self._mine, self._noised, self._counted = source, batch, mine, noised, counted
-        host, self._part = source.setting.host, batch.part[mine]
+    def __init__(self, source: MixtureSource, batch: GlobalBatch, places: Places, noised: Noised, counted: bool) -> None:
+        self._source, self._batch, self._places, self._noised, self._counted = source, batch, places, noised, counted
+        host, mine = source.setting.host, places.positions
+        self._part = batch.part[mine]
         # Data-parallel training averages gradients over workers; times `world` it is the sum over the global batch.
         self._weight = sent((batch.weight[mine] * host.world).astype(np.float32), host.device)
         own = batch.multipliers[mine].astype(np.float32) if batch.multipliers is not None else None
@@ -213,10 +217,11 @@ class MixtureStep:
 
     def add_to(self, sums: ValueAccumulator) -> None:
         if self._counted:
-            sums.add_stratified(self._source.places[self._part], torch.cat(self._values))
+            shared = self._places if self._source.setting.host.world > 1 else None
+            sums.add_stratified(self._source.places[self._part], torch.cat(self._values), shared)
 
     def inputs(self) -> Inputs:
-        rows = self._batch.index[self._mine]
+        rows = self._batch.index[self._places.positions]
 
         def fault(bad: Integers) -> str:
             drawn = rows[bad[:5]].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,16 +16,25 @@ from dualsweep.trainer.transfer import sent
 
 Integers = NDArray[np.int64]
 
-#: Numbers of the table by which kept values are summed, at most: however long a dual step is, no more is kept.
+#: Numbers of the table by which kept values are summed, at most: however long a dual step is, one worker keeps no more.
 LARGEST_TABLE = 2**20
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a worker's values [b] stand in the global batch of primal step `step`: at `positions` [b]."""
+
+    step: int
+    positions: Integers
 
 
 class ValueAccumulator:
     """Counts, sums and sums of squares of per-sample values, each [1 + m], over the primal steps of one dual step.
 
     Beside them the sums of products of values that were measured on the same samples, and the numbers and sums of squared
-    differences of neighbours, of values in the order of strata. All sums are taken in float64: on the device, or where it has
-    no float64 on the host. Only `report` waits for the device.
+    differences of neighbours, of values in the order of strata. Neighbours in a batch are other workers' where there are several:
+    the values themselves are then reported. All sums are taken in float64: on the device, or where it has no float64 on the host.
+    Only `report` waits for the device.
     """
 
     def __init__(self, columns: int) -> None:
@@ -35,12 +45,18 @@ class ValueAccumulator:
         self._counts = np.zeros((2, self._columns))
         self._kept: list[tuple[Integers, Tensor]] = []
         self._stratified: Tensor | None = None
+        self._shared: list[tuple[Places, Integers, Tensor]] = []
         self._joint: dict[tuple[int, ...], tuple[int, Tensor]] = {}
 
-    def add_stratified(self, columns: Integers, values: Tensor) -> None:
-        """`values` [B], each of the expectation that `columns` [B] says; those of one expectation in the order of strata."""
+    def add_stratified(self, columns: Integers, values: Tensor, places: Places | None = None) -> None:
+        """`values` [B], each of the expectation that `columns` [B] says; those of one expectation in the order of strata.
+
+        `places` are given where others of the same batch are other workers'.
+        """
         if not len(columns):
             return
+        if places is not None:
+            self._shared.append((places, columns, values.detach()))
         self._kept.append((columns, values.detach()))
         if sum(len(of) for of, _ in self._kept) * self._columns > LARGEST_TABLE:
             self._fold()
@@ -79,6 +95,9 @@ class ValueAccumulator:
         self._fold()
         total, squares, neighbours = np.zeros((3, self._columns)) if self._stratified is None else _read(self._stratified)
         count, pairs = self._counts
+        draws = self._draws()
+        if draws is not None:
+            pairs, neighbours = np.zeros((2, self._columns))
         products: Vector | None = None
         for columns, (samples, sums) in self._joint.items():
             at, plain = list(columns), _read(sums)
@@ -88,7 +107,15 @@ class ValueAccumulator:
             total[at] += plain[0]
             squares[at] += plain[1:].diagonal()
         self._forget()
-        return SlackReport(step, rank, count, total, squares, products, np.stack([pairs, neighbours]))
+        return SlackReport(step, rank, count, total, squares, products, np.stack([pairs, neighbours]), draws)
+
+    def _draws(self) -> Vector | None:
+        """Steps, positions, columns and values [4, n] of the draws whose batches are shared with other workers."""
+        if not self._shared:
+            return None
+        rows = [np.stack([np.full(len(columns), at.step), at.positions, columns]) for at, columns, _ in self._shared]
+        values = _read(_wide(torch.cat([values for *_, values in self._shared])))
+        return np.concatenate([np.concatenate(rows, axis=1), values[None]])
 
 
 def _wide(values: Tensor) -> Tensor:

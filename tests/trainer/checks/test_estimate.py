@@ -79,6 +79,28 @@ def test_a_worker_takes_its_share_of_the_batch_and_a_few_steps(module: WriteModu
     assert [count for count, training in asked if training] == [16] * (WARM + TIMED)
 
 
+CONSTRAINTS = [{"name": f"is-{digit}", "data": {"classes": [digit]}, "at_most": 0.3} for digit in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("train", "share", "images"),
+    [
+        ({"batch_size": 64, "floor": 2}, 8, 64),
+        ({"batch_size": 16, "floor": 2}, 5, 16),  # one of each part
+        ({"batch_size": 64, "floor": 10}, 9, 64),  # 1 + 4 x 2 at the least
+        ({"batch_size": 64, "batches": "separate", "constraint_batch": 16}, 8 + 4 * 2, 64 + 4 * 16),
+    ],
+)
+def test_of_every_part_s_draws_a_worker_takes_its_share(
+    module: WriteModule, train: dict[str, Any], share: int, images: int
+) -> None:
+    path = module("linear", MODULE) + ":Net"
+    told = estimate(recipe(path, constraints=CONSTRAINTS, train={"steps": 20, **train}, resources={"workers": 8}))
+    asked = sys.modules["linear"].Net.asked
+    assert [count for count, training in asked if training] == [share] * (WARM + TIMED)
+    assert told.images * told.step == pytest.approx(images)
+
+
 def test_steps_are_timed(module: WriteModule) -> None:
     """A step takes as long as the network sleeps, at the least."""
     path = module("linear", MODULE.replace("pause = [], 0.0", "pause = [], 0.03"))

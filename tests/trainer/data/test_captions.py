@@ -53,6 +53,16 @@ def test_a_folder_s_captions_are_those_of_its_files_in_whatever_order_they_are_w
     assert load(data_of(folder=str(place))).captions is None
 
 
+def test_lines_may_lie_in_any_folder_between_the_data_s_and_the_images(tmp_path: Path) -> None:
+    """The class's folder has none but sub-folders of images."""
+    place = folder_of(tmp_path / "images", [], "cats/2024")
+    written = [{**line, "file_name": "2024/" + line["file_name"]} for line in lines()]
+    (place / "cats" / "metadata.jsonl").write_text("\n".join(map(json.dumps, written)))
+    examples = load(data_of(folder=str(place), captions="text"))
+    assert examples.captions is not None and examples.captions.of.tolist() == [0, 1, 0, 2]
+    assert inspect(data_of(folder=str(place), captions="text")).captions == list(TEXTS.values())
+
+
 @pytest.mark.parametrize(
     ("written", "received"),
     [

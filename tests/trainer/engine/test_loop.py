@@ -1,11 +1,13 @@
 """The worker loop in one process: resumed equals uninterrupted bit for bit, staleness is exact, ends have reasons."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dualsweep.trainer.checkpoint import CheckpointFolder
 from dualsweep.trainer.dual.coordinator import InProcess
@@ -15,6 +17,7 @@ from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.engine.stated_problem import problem_of
 from dualsweep.trainer.engine.worker import run_worker
+from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.trainer.recipes import digits
 
@@ -150,6 +153,58 @@ def check_resumed(recipe, tmp_path, stop_at):
         assert tensors.keys() == end.groups[group].keys()
         assert all(torch.equal(tensors[name], end.groups[group][name]) for name in tensors), group
     assert without_time(resumed.metrics) == without_time(whole.metrics)
+
+
+def images_of(folder, count=40):
+    for number in range(count):
+        place = folder / str(number % 2)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 5 * number, np.uint8)).save(place / f"{number}.png")
+    return {"folder": str(folder), "holdout": 0.2}
+
+
+def of_images(data):
+    recipe = digits().model_dump(mode="json", exclude_unset=True)
+    constraint = {"name": "one", "data": {"classes": [1]}, "at_most": 0.5}
+    evaluation = {"samples": 0, "loss_draws": 64, "metrics": []}
+    return Recipe.model_validate({**recipe, "data": data, "constraints": [constraint], "evaluation": evaluation})
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed", "replaced"])
+def test_a_run_does_not_go_on_with_other_data(tmp_path, change):
+    """One image more, and all are divided anew: what was held out would be trained on."""
+    recipe = of_images(images_of(tmp_path / "images"))
+    with pytest.raises(Interrupted):
+        run(recipe, tmp_path / "run", 13)
+    last = tmp_path / "images" / "0" / "38.png"
+    if change == "added":
+        shutil.copy(last, last.with_name("39.png"))
+    elif change == "removed":
+        last.unlink()
+    elif change == "renamed":
+        last.rename(last.with_name("00.png"))
+    else:
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8)).astype(np.uint8)).save(last)
+    told = r"40 examples up to its step 7, now \d+ examples.*; put the data back, or choose another"
+    with pytest.raises(TrainingError, match=told):
+        run(recipe, tmp_path / "run")
+    shutil.rmtree(tmp_path / "images")
+    images_of(tmp_path / "images")
+    assert run(recipe, tmp_path / "run")[0].steps == 20, "the same again, written later"
+
+
+def test_a_checkpoint_that_does_not_tell_of_its_data_goes_on(tmp_path):
+    """As earlier versions wrote them."""
+    recipe = of_images(images_of(tmp_path / "images"))
+    with pytest.raises(Interrupted):
+        run(recipe, tmp_path / "run", 13)
+    checkpoints = CheckpointFolder(str(tmp_path / "run" / "checkpoints"))
+    snapshot = checkpoints.latest()
+    assert snapshot is not None
+    del snapshot.state["data"]
+    checkpoints.save(snapshot)
+    checkpoints.flush()
+    assert run(recipe, tmp_path / "run")[0].steps == 20
 
 
 def test_a_checkpoint_between_log_points_loses_none(tmp_path):

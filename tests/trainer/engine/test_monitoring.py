@@ -118,6 +118,15 @@ def test_bands_are_the_losses_between_their_timesteps_on_held_out_data(tmp_path:
     assert metrics["validation/objective"] == pytest.approx(np.mean([metrics[f"validation/band_{k}"] for k in range(1, 5)]))
 
 
+def test_bands_of_an_objective_of_which_nothing_is_held_out_are_not_told(tmp_path: Path) -> None:
+    recipe = digits(**silent(bands=BANDS, draws=64), objective={"data": {"indices": [0, 1, 2]}})
+    loop = loop_of(recipe, tmp_path)
+    data = loop._prepared.data
+    assert data is not None and loop._looks is not None
+    assert len(data.split.held_out) and not len(data.held_out_rows[0])
+    assert loop._looks.look(0, np.ones(3)).keys() == {"system/look_seconds"}
+
+
 def test_the_shares_of_two_workers_are_the_whole(tmp_path: Path) -> None:
     recipe = digits(**silent(bands=BANDS, draws=60))
     sums = []
@@ -125,7 +134,9 @@ def test_the_shares_of_two_workers_are_the_whole(tmp_path: Path) -> None:
         source = loop_of(recipe, tmp_path).sources[0]
         assert isinstance(source, MixtureSource) and isinstance(source.setting.host, LocalHost)
         source.setting = replace(source.setting, host=replace(source.setting.host, rank=rank, world=world))
-        sums.append(source.held_out_by_band(BANDS, 60))
+        own = source.held_out_by_band(BANDS, 60)
+        assert own is not None
+        sums.append(own)
     torch.testing.assert_close(sums[0], sums[1] + sums[2])
     assert bool((sums[1] > 0).any()) and bool((sums[2] > 0).any())
 

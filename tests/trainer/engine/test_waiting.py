@@ -129,7 +129,7 @@ def masked_values(self: Any, prediction: Tensor, noised: Any, part: np.ndarray) 
     return values
 
 
-def summed_at_once(self: Any, columns: Any, values: Tensor) -> None:
+def summed_at_once(self: Any, columns: Any, values: Tensor, places: Any) -> None:
     self.sums = np.bincount(columns, values.detach().double().cpu().numpy(), 3)
 
 

@@ -13,6 +13,7 @@ from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.judge import ConvJudge
+from dualsweep.trainer.evaluation.variants import Variants
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 from dualsweep.trainer.recipe.share import Share
 from tests.margins import Sampled
@@ -41,6 +42,10 @@ class Logits(torch.nn.Module):
 
 class Nothing:
     pass
+
+class Left:
+    def probabilities(self, x):
+        return torch.stack([x[..., :4].sum((1, 2, 3)), x[..., 4:].sum((1, 2, 3))], dim=1).softmax(1)
 
 def unseen():
     x = torch.linspace(-1, 1, 40)[:, None].expand(40, 2).contiguous()
@@ -132,3 +137,43 @@ def test_what_is_no_judge_of_shares(judges: JudgesOfShares, options: dict[str, o
 def test_labelled_images_that_are_none(judges: JudgesOfShares) -> None:
     with pytest.raises(BadDataError, match=r"share\.calibration"):
         judges(share(judge="own_judges:Sign", calibration="own_judges:Nothing"))
+
+
+def spots(first: int, second: int, count: int, seed: int) -> InMemory:
+    """`count` images [1, 8, 8] of each of two classes: one bright column, of number `first` or `second`, in noise."""
+    images = 0.3 * torch.randn((2 * count, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+    labels = np.arange(2 * count) % 2
+    images[::2, :, :, first] += 1
+    images[1::2, :, :, second] += 1
+    return InMemory(images.clamp(-1, 1), labels, ("first", "second"))
+
+
+@pytest.mark.parametrize("variants", [Variants(flip=True), Variants(most=2), Variants(flip=True, most=1)])
+def test_shares_of_what_is_trained_on_mirrored_and_shifted(variants: Variants, sampled: Sampled) -> None:
+    """A model of both classes alike, whose samples are as often mirrored and shifted as what it is trained on."""
+    data = spots(0, 3, 300, sampled.seed)
+    judges = JudgesOfShares(JudgeSpec(epochs=8), data, None, CPU, variants)
+    judge = judges(Share.model_validate({"of": "first"}))
+    fresh = spots(0, 3, 1000, 1000 + sampled.seed)
+    numbers = np.random.default_rng(sampled.seed).integers(len(variants), size=2000)
+    given = judge.corrected(variants.of(fresh.images, numbers))[:, 0]
+    known = judge.confusion.errors[:, 0, 0] @ np.array([0.25, 0.25])
+    error = float(np.sqrt(given.var().item() / 2000 + known))
+    sampled.near("share of the first class", (given.mean().item() - 0.5) / error, 0.0, abs=4.5)
+    assert error < 0.05
+
+
+@pytest.mark.parametrize("options", [{}, {"judge": "own_judges:Left"}])
+def test_classes_that_are_each_other_s_mirror_images_cannot_be_told_apart(module: WriteModule, options: dict[str, str]) -> None:
+    module("own_judges", MODULE)
+    asked, data = Share.model_validate({"of": "first", **options}), spots(1, 6, 200, 0)
+    assert JudgesOfShares(JudgeSpec(epochs=3), data, None, CPU)(asked).confusion.matrix.diagonal().min() > 0.9
+    with pytest.raises(TrainingError, match="must tell its classes apart"):
+        JudgesOfShares(JudgeSpec(epochs=3), data, None, CPU, Variants(flip=True))(asked)
+
+
+def test_labelled_images_of_the_user_s_own_are_taken_as_they_are(module: WriteModule) -> None:
+    module("own_judges", MODULE)
+    asked = share(judge="own_judges:Sign")
+    plain, flipped = (JudgesOfShares(JudgeSpec(), None, None, CPU, each)(asked) for each in (Variants(), Variants(flip=True)))
+    assert (plain.confusion.matrix == flipped.confusion.matrix).all()

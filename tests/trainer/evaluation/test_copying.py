@@ -1,17 +1,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.data.splits import assemble
 from dualsweep.trainer.evaluation.evidence import Evidence, NotMeasured
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.shipped import copying as module
 from dualsweep.trainer.evaluation.shipped.copying import copying, examine, nearest
+from dualsweep.trainer.evaluation.variants import Variants
+from dualsweep.trainer.rng import Stream, generator
 from tests.margins import Sampled
+from tests.trainer.models.test_build import prepared
+from tests.trainer.recipes import digits as recipe
 
 
 def _evidence(samples: torch.Tensor, training: torch.Tensor, held_out: torch.Tensor | None = None) -> Evidence:
@@ -119,6 +127,74 @@ def test_held_out_images_are_the_reference_where_there_are_any() -> None:
     empty = copying(_evidence(torch.zeros((3, 1, 2, 2)), training, training[:0]))
     assert empty == copying(_evidence(torch.zeros((3, 1, 2, 2)), training))
     assert empty["nearest_distance_reference"] > 0.0
+
+
+def test_what_is_held_out_is_thinned_as_what_is_trained_on_is() -> None:
+    """A class of which nothing is trained on is no part of what samples are compared with."""
+    data = assemble(recipe(data={"holdout": 0.2, "keep": {4: 0.1, 5: 0}}, constraints=[]))
+    held_out = Evidence.of(torch.zeros(1, 1, 8, 8), data, None, Variants()).held_out
+    assert held_out is not None and data.split.examples.labels is not None
+    counts = np.bincount(data.split.examples.labels[held_out.rows], minlength=10)
+    assert (counts[4], counts[5]) == (3, 0) and counts.sum() > 250
+
+
+def _augmented(x: torch.Tensor, variants: Variants) -> torch.Tensor:
+    """All variants [K * N, ...] of images x [N, C, H, W], by torch's own functions, one image's N apart."""
+    most = variants.most
+    wide = torch.nn.functional.pad(x, (most,) * 4, mode="reflect") if most else x
+    side = x.shape[-1]
+    shifts = [
+        wide[..., down : down + side, right : right + side] for down in range(2 * most + 1) for right in range(2 * most + 1)
+    ]
+    if not variants.flip:
+        return torch.cat(shifts)
+    mirror = _augmented(x.flip(-1), Variants(most=most))
+    return torch.cat([*shifts, mirror])
+
+
+@pytest.mark.parametrize("variants", [Variants(flip=True), Variants(most=1), Variants(flip=True, most=2)])
+def test_the_nearest_variant_is_that_of_all_that_are_trained_on(variants: Variants) -> None:
+    source = torch.Generator().manual_seed(7)
+    training, images = torch.randn((30, 2, 5, 5), generator=source), torch.randn((20, 2, 5, 5), generator=source)
+    every = _augmented(training, variants)
+    assert len(every) == 30 * len(variants)
+    own = np.arange(20)
+    for left_out in (_none(20), own[:, None]):
+        own_variants = left_out + 30 * np.arange(len(variants)) if left_out.size else left_out
+        known = nearest(images, Rows.of(every), own_variants)
+        near = nearest(images, Rows.of(training), left_out, variants)
+        np.testing.assert_allclose(near.distance, known.distance, rtol=1e-12)
+        assert (near.position == known.position % 30).all() and torch.equal(near.images, known.images)
+
+
+@pytest.mark.parametrize("data", [{"random_flip": True}, {"random_crop": 2}, {"random_flip": True, "random_crop": 2}])
+def test_copies_of_what_is_trained_on_count_mirrored_and_shifted(tmp_path: Path, data: dict[str, Any]) -> None:
+    run = prepared(recipe(data={"holdout": 0.3, **data}), tmp_path)
+    assert run.data is not None
+    training = Rows(run.data.examples, run.data.rows[0]).at(np.arange(50))
+    for numbers in (np.zeros(50, dtype=np.int64), np.arange(50) * (len(run.variants) - 1) // 49):
+        metrics = copying(Evidence.of(run.variants.of(training, numbers), run.data, None, run.variants))
+        assert (metrics["nearest_distance"], metrics["copied_share"]) == (0.0, 1.0)
+    fresh = run.variants.of(
+        Rows(run.data.examples, run.data.held_out_rows[0]).at(np.arange(50)), np.arange(50) % len(run.variants)
+    )
+    metrics = copying(Evidence.of(fresh, run.data, None, run.variants))
+    assert metrics["nearest_distance"] > 0.1 and metrics["copied_share"] < 0.9
+
+
+@pytest.mark.parametrize(("affordable", "examined"), [(1, 100), (120, 120), (1000, 150)])
+def test_fewer_samples_are_examined_where_variants_are_many(
+    affordable: int, examined: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 150 samples; 100 at the least."""
+    source = torch.Generator().manual_seed(8)
+    training, samples = torch.randn((30, 1, 4, 4), generator=source), torch.randn((150, 1, 4, 4), generator=source)
+    variants = Variants(flip=True)
+    monkeypatch.setattr(module, "WORK", affordable * 30 * 2 * 16)
+    metrics = copying(replace(_evidence(samples, training), variants=variants))
+    some = generator(0, Stream.EVALUATION).permutation(150)[:examined]
+    distances = nearest(samples[some], Rows.of(training), _none(examined), variants).distance
+    assert metrics["nearest_distance"] == pytest.approx(distances.mean(), rel=1e-12)
 
 
 def test_plain_vectors_will_do() -> None:

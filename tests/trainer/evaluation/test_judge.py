@@ -17,6 +17,7 @@ from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for, load_judge, save_judge
 from dualsweep.trainer.evaluation.judge_network import fit
 from dualsweep.trainer.evaluation.judge_protocol import classify, embed
+from dualsweep.trainer.evaluation.variants import Variants
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
 SPEC = JudgeSpec(epochs=2, features=8)
@@ -67,7 +68,9 @@ def test_anything_that_matters_makes_another_judge(tmp_path: Path, digits: InMem
     judge_for(InMemory(images, few.labels, few.class_names), SPEC, 0, tmp_path)
     judge_for(InMemory(few.images, labels, few.class_names), SPEC, 0, tmp_path)
     judge_for(InMemory(few.images, few.labels, (*few.class_names, 10)), SPEC, 0, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 7
+    for variants in (Variants(), Variants(flip=True), Variants(most=1), Variants(most=2)):
+        judge_for(few, SPEC, 0, tmp_path, variants=variants)
+    assert len(list(tmp_path.iterdir())) == 10
 
 
 def test_data_without_two_classes_have_no_judge(tmp_path: Path, digits: InMemory) -> None:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.evaluation.evidence import Evidence
-from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.metrics import measure
 from dualsweep.trainer.exporting.folder import write_pipeline
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -58,10 +57,7 @@ def measured_differences(
     """
     run = prepared(recipe, folder)
     assert run.data is not None
-    everything = run.data.split.examples
-    rows = Rows(run.data.examples, np.unique(np.concatenate(run.data.rows))), Rows(everything, np.arange(len(everything)))
-    evidence = Evidence(samples, *rows, None, run.judge(), everything.class_names, asked)
-    found = measure(evidence, recipe.evaluation.metrics).values
+    found = measure(Evidence.of(samples, run.data, run.judge(), run.variants, asked), recipe.evaluation.metrics).values
     return [
         (found[f"eval/{name}"] - result.metrics[f"eval/{name}"])
         / float(np.hypot(found[f"eval/{error}"], result.metrics[f"eval/{error}"]))

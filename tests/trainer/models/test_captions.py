@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models import latent_cache, text
 from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.predictor import Condition
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.rng import Stream, normals
@@ -87,6 +89,18 @@ def test_each_image_is_learned_under_its_own_caption(trained: str) -> None:
         assert gain.mean() > 5 * gain.std() / count**0.5
 
 
+@pytest.mark.parametrize("none", [None, {"embedding": torch.full((1, 3), 8.0)}])
+def test_a_table_of_captions_of_any_size_is_not_copied(none: dict[str, Tensor] | None) -> None:
+    """Of so many captions that there is no memory for a copy: 12 TB."""
+    row, without, many = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[4.0, 5.0, 6.0]]), 10**12
+    given, numbers = {"embedding": row.expand(many, 3)}, torch.tensor([5, many, 0, many - 1])
+    condition = Condition(given, {"embedding": without}, of_examples="captions", none=none)
+    rows = condition.arguments(torch.zeros(4, 1, 2, 2), numbers)["embedding"]
+    assert torch.equal(rows, torch.cat([row, without if none is None else none["embedding"], row, row]))
+    with pytest.raises(IndexError):
+        condition.arguments(torch.zeros(1, 1, 2, 2), torch.tensor([many + 1]))
+
+
 def test_samples_have_the_captions_in_turn(trained: str) -> None:
     model = restore(trained)
     noise, t = normals(0, Stream.SAMPLING, 0, range(4), model.shape), torch.full((4,), 30)
@@ -95,6 +109,21 @@ def test_samples_have_the_captions_in_turn(trained: str) -> None:
         for which, text in enumerate(TEXTS):
             one = Library().predictor(Model(load=trained, prompt=text, guidance=2.0)).under(model.schedule).eval()
             torch.testing.assert_close(one.guided(noise, t)[which::2], turns[which::2])
+    assert draw(model, 4, steps=2).shape == (4, 1, 8, 8)
+
+
+def test_images_that_all_have_the_same_caption_are_trained_on_and_sampled_under_it(text_to_image: str, tmp_path: Path) -> None:
+    """As of one subject; where dropout asks for no caption too, which is the second row, after the only one."""
+    recipe = recipe_of(text_to_image, images(tmp_path / "images", TEXTS[:1]), constraints=[], train={"condition_dropout": 0.5})
+    result, *_ = run(recipe, tmp_path / "run")
+    model = restore(str(result.checkpoint))
+    assert model.predictor.texts == TEXTS[:1]
+    noise, t = normals(0, Stream.SAMPLING, 0, range(4), model.shape), torch.full((4,), 30)
+    one = Library().predictor(Model(load=str(result.checkpoint), prompt=TEXTS[0], guidance=2.0)).under(model.schedule).eval()
+    nothing = torch.ones(4, dtype=torch.long)
+    with torch.no_grad():
+        torch.testing.assert_close(model.predictor.guided(noise, t), one.guided(noise, t))
+        assert not torch.allclose(model.predictor(noise, t, nothing), model.predictor(noise, t))
     assert draw(model, 4, steps=2).shape == (4, 1, 8, 8)
 
 

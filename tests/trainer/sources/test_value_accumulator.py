@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from dualsweep.trainer.dual.reduction import reduce
 from dualsweep.trainer.dual.state import SlackReport
 from dualsweep.trainer.sources import value_accumulator
-from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
+from dualsweep.trainer.sources.value_accumulator import Places, ValueAccumulator
 
 SIZE = 4
 
@@ -71,6 +72,36 @@ def test_values_on_the_same_samples() -> None:
     assert report.products is not None
     np.testing.assert_allclose(report.products[np.ix_([3, 1], [3, 1])], both.T @ both, rtol=1e-12)
     assert np.isnan(report.products[[0, 2]]).all() and np.isnan(report.products[:, [0, 2]]).all()
+
+
+@pytest.mark.parametrize("table", [60, 2**20])
+@pytest.mark.parametrize("world", [2, 3, 4, 5])
+def test_errors_do_not_depend_on_the_number_of_workers(world: int, table: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours of the same batches are neighbours whoever drew them; of one batch a worker has no draw."""
+    monkeypatch.setattr(value_accumulator, "LARGEST_TABLE", table)
+    alone, together = ValueAccumulator(SIZE), [ValueAccumulator(SIZE) for _ in range(world)]
+    for step, (columns, values) in enumerate(batches()):
+        alone.add_stratified(columns, torch.from_numpy(values))
+        whose = np.random.default_rng(step).integers(world - (step == 1), size=len(columns))
+        for rank, sums in enumerate(together):
+            mine = np.flatnonzero(whose == rank)
+            sums.add_stratified(columns[mine], torch.from_numpy(values[mine]), Places(step, mine))
+    one = reduce([alone.report(0, 0)])
+    several = reduce([sums.report(0, rank) for rank, sums in enumerate(together)])
+    np.testing.assert_allclose(several.mean, one.mean, rtol=1e-12)
+    np.testing.assert_allclose(several.variance, one.variance, rtol=1e-12)
+    assert np.isfinite(one.variance[[0, 1, 3]]).all()
+    assert all(sums.report(1, 0).draws is None for sums in together), "the second report begins anew"
+
+
+def test_what_is_not_finite_stays_in_its_own_expectation_among_workers() -> None:
+    columns, values = np.array([0, 1, 0, 1, 0, 1]), torch.tensor([1.0, torch.nan, 2.0, 3.0, 4.0, 5.0])
+    sums = [ValueAccumulator(SIZE) for _ in range(2)]
+    for rank, each in enumerate(sums):
+        mine = np.arange(rank * 3, rank * 3 + 3)
+        each.add_stratified(columns[mine], values[mine], Places(0, mine))
+    variance = reduce([each.report(0, rank) for rank, each in enumerate(sums)]).variance
+    assert variance[0] == pytest.approx(0.5 * (1 + 4) / 2 / 3) and np.isnan(variance[1:]).all()
 
 
 def test_without_values_the_report_is_of_none() -> None:
