@@ -48,6 +48,13 @@ def at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
 
 
+def emptied(place: str) -> None:
+    """Deletes all that is behind a URI, as its owner does."""
+    files, root = filesystem(place)
+    if files.exists(root):
+        files.rm(root, recursive=True)
+
+
 def test_another_machine_goes_on_and_the_first_does_not_go_back(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +70,41 @@ def test_another_machine_goes_on_and_the_first_does_not_go_back(
         assert (driven.folder / "study.journal").read_text() == "1\n2\n"
         before = driven.folder.with_name(f"{driven.folder.name}.before")
     assert (before / "study.journal").read_text() == "1\n" and str(before) in " ".join(said)
+
+
+def test_what_was_deleted_behind_the_uri_does_not_come_back(place: str) -> None:
+    """The same command on the same machine, after `aws s3 rm --recursive`: a training of another recipe, say."""
+    said: list[str] = []
+    with driving(place, said.append) as driven:
+        (driven.folder / "metrics.jsonl").write_text("1\n")
+    emptied(place)
+    with driving(place, said.append) as driven:
+        assert not (driven.folder / "metrics.jsonl").exists()
+        before = driven.folder.with_name(f"{driven.folder.name}.before")
+    assert (before / "metrics.jsonl").read_text() == "1\n" and str(before) in " ".join(said)
+    with driving(place, said.append) as driven:
+        (driven.folder / "metrics.jsonl").write_text("2\n")
+    with driving(place, said.append) as driven:
+        assert (driven.folder / "metrics.jsonl").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("number_alone", [False, True])
+def test_a_run_that_began_anew_elsewhere_is_not_taken_for_the_one_before(
+    number_alone: bool, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were the first behind that URI: a number alone does not tell them apart."""
+    for machine, text in (("one", "old\n"), ("two", "new\n")):
+        at(tmp_path / machine, monkeypatch)
+        emptied(place)
+        with driving(place, print) as driven:
+            (driven.folder / "study.journal").write_text(text)
+    if number_alone:  # as it was noted before runs had identities
+        [number] = (tmp_path / "one").rglob(".number")
+        number.write_text("1")
+    at(tmp_path / "one", monkeypatch)
+    with driving(place, print) as driven:
+        assert (driven.folder / "study.journal").read_text() == "new\n"
+    assert Path(brought(place), "study.journal").read_text() == "new\n"
 
 
 def test_what_this_machine_did_not_bring_in_time_is_not_lost_here(place: str, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_second_one_on_this_machine_is_refused_by_name_while_the_first_lives(p
     files, root = filesystem(place)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as first:
         began = psutil.Process(first.pid).create_time()
-        held = Lease(files, root, 1, dataclasses.replace(Owner.here(), pid=first.pid, began=began))
+        held = Lease(files, root, 1, dataclasses.replace(Owner.here(), pid=first.pid, began=began), "")
         files.pipe_file(held._path, held._content())
         with pytest.raises(InputError) as refused:
             take(place)
@@ -107,6 +107,15 @@ def test_who_ends_is_followed_at_once(place: str, monkeypatch: pytest.MonkeyPatc
     said: list[str] = []
     from_elsewhere(monkeypatch)
     assert take(place, said).number == 2 and not said
+
+
+def test_all_drivers_of_a_run_tell_one_identity_and_those_of_another_run_another(place: str) -> None:
+    first = take(place)
+    first.end()
+    second = take(place)
+    files, root = filesystem(place)
+    files.rm(root, recursive=True)
+    assert first.run == second.run and take(place).run not in {"", first.run}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"host": "x"}'])
