@@ -48,7 +48,7 @@ def driven_by_another(place: str) -> Iterator[int]:
     files, root = filesystem(place)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as driver:
         owner = dataclasses.replace(Owner.here(), pid=driver.pid, began=psutil.Process(driver.pid).create_time())
-        held = Lease(files, root, 9, owner)
+        held = Lease(files, root, 9, owner, "")
         files.pipe_file(held._path, held._content())
         yield driver.pid
         driver.kill()
@@ -61,7 +61,11 @@ def test_what_is_preferred_is_kept_behind_the_uri_and_not_while_a_sweep_runs_the
     prefer = ["--prefer", "{weights: {objective: 1}}"]
     with driven_by_another(place) as process:
         refused = front(place, tmp_path, *prefer)
-    assert refused.returncode == 2 and f"which process {process} on" in refused.stderr
+    assert (
+        refused.returncode == 2
+        and f"--output: must have one driver at a time, but got {place}, which process {process} on" in (refused.stderr)
+    )
+    assert "a place that answers" not in refused.stderr and "or end it, or give another `--output`" in refused.stderr
     assert not (tmp_path / "figures").exists()
     for options in ([], prefer):
         done = front(place, tmp_path, *options, "--json", "front.json")
