@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dualsweep.analysis.database import wrong_with_file, wrong_with_writing
 from dualsweep.analysis.tracking_uri import VARIABLE
-from dualsweep.sweeps.mirrored.driving import driving
+from dualsweep.sweeps.mirrored.driving import check_driven, driving
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.studies.storage import StorageError, locked
 from dualsweep.sweeps.tracking.delivery import Delivery
@@ -40,17 +40,33 @@ class Target(NamedTuple):
 def sync(name: str | None, output: str | None, console: Console) -> bool:
     """Delivers what is left of a sweep, by its file or output, or of all below `runs/`; whether MLflow has all of it.
 
-    An outage is waited out for a minute without any progress. Of an output behind a URI the driver's files are brought there too.
+    An outage is waited out for a minute without any progress. Of an output behind a URI, a training's too, the driver's files are
+    brought there.
 
     Raises:
+        BadPlaceError: nothing of a run is behind the URI, or it can't be reached.
         InputError: there is no such sweep, its store is not known in full, or a command works on it.
     """
     place = name if name is not None and not name.endswith((".yaml", ".yml")) else output
     if place is not None and not is_local(place):
-        with driving(place, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
-            own = str(driven.folder)
-            return _synced(_targets(own if name == place else name, own), console) and driven.push()
+        return _brought(place, name, console)
     return _synced(_targets(name, output), console)
+
+
+def _brought(place: str, name: str | None, console: Console) -> bool:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    check_driven(place)
+    with driving(place, say) as driven:
+        own = str(driven.folder)
+        by_place = name is None or name == place
+        # A training spools nothing: the same command logs it.
+        targets = [] if by_place and not (driven.folder / FILE).exists() else _targets(own if by_place else name, own)
+        done, there = _synced(targets, console), driven.push()
+        if there:
+            say(f"{masked(place)} has all that is in {own}")
+        return done and there
 
 
 def _synced(targets: list[Target], console: Console) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dualsweep.sweeps.mirrored.lease import Lease
+from dualsweep.sweeps.mirrored.lease import Lease, numbers
 from dualsweep.sweeps.mirrored.mirror import Driven, Here, Mirror
 from dualsweep.sweeps.mirrored.objects import download, newest
 from dualsweep.trainer.config.masking import masked
@@ -108,9 +108,24 @@ def brought(place: str) -> str:
     """
     copy = brought_if_mirrored(place)
     if not is_local(copy):
-        remedy = "name the --output of a sweep or a training, or a trial below it: SWEEP/trials/0003"
-        raise BadPlaceError("must be where a run's driver has its files", repr(masked(place)), remedy)
+        raise _no_run(place)
     return copy
+
+
+def check_driven(place: str) -> None:
+    """Refuses a URI that no run was ever written to, where nothing is to be begun.
+
+    Raises:
+        BadPlaceError: it is one, or can't be reached.
+    """
+    with answering(place):
+        if not numbers(*filesystem(place)):
+            raise _no_run(place)
+
+
+def _no_run(place: str) -> BadPlaceError:
+    remedy = "name the --output of a sweep or a training, or a trial below it: SWEEP/trials/0003"
+    return BadPlaceError("must be where a run's driver has its files", repr(masked(place)), remedy)
 
 
 def brought_if_mirrored(place: str) -> str:

@@ -32,6 +32,7 @@ from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.storage import filesystem
 from tests.object_store import SECRET, Relay, Store, client_environment, fresh_clients
 from tests.stores import empty_store
+from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import RECIPE
 from tests.sweeps.mirrored.driver import drive
 
@@ -203,6 +204,21 @@ def test_no_trial_begins_before_the_uri_knows_of_it(place: str, tmp_path: Path) 
                 assert runner.next() is not None and len(study.unfinished()) == number + 1
                 assert Path(brought(place), JOURNAL).read_bytes() == (driven.folder / JOURNAL).read_bytes()
         tracker.close()
+
+
+def test_sync_brings_what_a_training_behind_a_uri_has_left_here(place: str, tmp_path: Path) -> None:
+    with driving(place, print) as driven:
+        (driven.folder / "metrics.jsonl").write_text("1\n")
+    (driven.folder / "metrics.jsonl").write_text("1\n2\n")
+    done = dualsweep_here("sync", place, folder=tmp_path)
+    assert done.returncode == 0 and f"{place} has all that is in {driven.folder}" in done.stdout, done
+    assert Path(brought(place), "metrics.jsonl").read_text() == "1\n2\n"
+
+
+def test_sync_writes_nothing_where_no_run_is(place: str, tmp_path: Path) -> None:
+    done = dualsweep_here("sync", place, folder=tmp_path)
+    assert done.returncode == 2 and "must be where a run's driver has its files" in done.stderr
+    assert not filesystem(place)[0].exists(place) and not working_folder(place).exists()
 
 
 def test_a_login_in_the_uri_is_in_no_name() -> None:
