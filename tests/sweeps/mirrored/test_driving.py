@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -156,9 +157,27 @@ def test_an_outage_stops_nobody_and_is_told_once(store: Store, place: str, monke
     assert "does not answer" in away and str(driven.folder) in away and back == f"{place} answers again"
 
 
+def test_an_outage_that_ends_while_the_end_waits_leaves_nothing(
+    store: Store, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, said = Relay(int(store.address.rpartition(":")[2])), list[str]()
+    for name, value in client_environment(f"http://127.0.0.1:{relay.port}").items():
+        monkeypatch.setenv(name, value)
+    with fresh_clients():
+        with driving(place, said.append) as driven:
+            assert driven.push()
+            relay.cut()
+            (driven.folder / "study.journal").write_text("1\n")
+            assert not driven.push()
+            threading.Timer(3.0, relay.mend).start()
+        assert said[-1] == f"{place} answers again"
+        assert Path(brought(place), "study.journal").read_text() == "1\n"
+
+
 def test_what_an_outage_at_the_end_leaves_is_said_and_brought_by_sync(
     store: Store, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mirror, "_AT_END", 3.0)
     relay, said = Relay(int(store.address.rpartition(":")[2])), list[str]()
     with monkeypatch.context() as elsewhere, fresh_clients():
         for name, value in client_environment(f"http://127.0.0.1:{relay.port}").items():
