@@ -33,16 +33,28 @@ RENEWED, STALE = 10.0, 60.0
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: its machine's name, this start of it and its space of processes, its number and when it began [Unix s]."""
+    """A process: its machine's name, this start of it and its space of processes, its number and when it began [Unix s], which
+    moves when the clock is set; and in the kernel's ticks since the machine's start, which do not, where they are known.
+    """
 
     host: str
     machine: str
     pid: int
     began: float
+    ticks: int | None
 
     @classmethod
     def here(cls) -> Self:
-        return cls(socket.gethostname(), _machine(), os.getpid(), psutil.Process().create_time())
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """A process of this machine.
+
+        Raises:
+            psutil.NoSuchProcess: there is none.
+        """
+        return cls(socket.gethostname(), _machine(), pid, psutil.Process(pid).create_time(), _ticks(pid))
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -56,7 +68,9 @@ class Owner:
             began = psutil.Process(self.pid).create_time()
         except psutil.NoSuchProcess:
             return True
-        return self.pid == os.getpid() or abs(began - self.began) > 5  # seconds; another has its number now
+        # Another may have its number now. Where ticks are not known, what a clock is set by now and then is let pass.
+        another = abs(began - self.began) > 5 if self.ticks is None else _ticks(self.pid) != self.ticks
+        return self.pid == os.getpid() or another
 
 
 def _machine() -> str:
@@ -65,6 +79,14 @@ def _machine() -> str:
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return f"{uuid.getnode():x}"
+
+
+def _ticks(pid: int) -> int | None:
+    """`starttime` of proc_pid_stat(5): what follows the name, which may hold blanks and brackets, begins with the third field."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 class Lease:
@@ -179,7 +201,9 @@ def _read(files: Any, root: str, number: int) -> _Said | None:
     """What the lease of a number says; None where there is none that can be read."""
     try:
         plain = json.loads(files.cat_file(posixpath.join(folder_of(root, number), FILE)))
-        owner = Owner(str(plain["host"])[:100], str(plain["machine"]), int(plain["pid"]), float(plain["began"]))
+        ticks = plain.get("ticks")
+        process = int(plain["pid"]), float(plain["began"]), None if ticks is None else int(ticks)
+        owner = Owner(str(plain["host"])[:100], str(plain["machine"]), *process)
         return _Said(owner, None if plain["ended"] else int(plain["renewals"]), str(plain.get("run", "")))
     except (FileNotFoundError, *GARBAGE):
         return None

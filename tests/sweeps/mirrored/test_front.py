@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -47,8 +45,7 @@ def driven_by_another(place: str) -> Iterator[int]:
     """Another process of this machine has the lease; its id."""
     files, root = filesystem(place)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as driver:
-        owner = dataclasses.replace(Owner.here(), pid=driver.pid, began=psutil.Process(driver.pid).create_time())
-        held = Lease(files, root, 9, owner, "")
+        held = Lease(files, root, 9, Owner.of(driver.pid), "")
         files.pipe_file(held._path, held._content())
         yield driver.pid
         driver.kill()
