@@ -58,11 +58,8 @@ def test_what_is_preferred_is_kept_behind_the_uri_and_not_while_a_sweep_runs_the
     prefer = ["--prefer", "{weights: {objective: 1}}"]
     with driven_by_another(place) as process:
         refused = front(place, tmp_path, *prefer)
-    assert (
-        refused.returncode == 2
-        and f"--output: must have one driver at a time, but got {place}, which process {process} on" in (refused.stderr)
-    )
-    assert "a place that answers" not in refused.stderr and "or end it, or give another `--output`" in refused.stderr
+    told = f"command line:1: --output: must have one driver at a time, but got {place}, which process {process} on"
+    assert refused.returncode == 2 and refused.stderr.startswith(told), refused.stderr
     assert not (tmp_path / "figures").exists()
     for options in ([], prefer):
         done = front(place, tmp_path, *options, "--json", "front.json")
