@@ -56,9 +56,9 @@ def job_server_url(address: str | None) -> str:
     Raises:
         ClusterError: not an http or https URL.
     """
-    named = [os.environ.get("RAY_API_SERVER_ADDRESS", ""), os.environ.get("RAY_ADDRESS", "")]
-    urls = [name for name in named if name.startswith(("http://", "https://"))]
-    given = address if address is not None else (urls[0] if urls else JOB_SERVER)
+    joined = os.environ.get("RAY_ADDRESS", "")  # may be a GCS
+    named = os.environ.get("RAY_API_SERVER_ADDRESS") or (joined if joined.startswith(("http://", "https://")) else JOB_SERVER)
+    given = address if address is not None else named
     url = (given if "://" in given else f"http://{given}").rstrip("/")
     if not _is_server(url):
         raise ClusterError(

@@ -30,7 +30,8 @@ NEVER = frozenset({".git", ".venv", "venv", "__pycache__"})
 SECRETS, LINKS = "--carry-secrets", "--follow-links"
 """What allows files to travel that look like secrets, and those that links out of the working directory lead to."""
 
-_IGNORE_FILES = (".gitignore", ".rayignore")
+_RAYIGNORE = ".rayignore"
+_IGNORE_FILES = (".gitignore", _RAYIGNORE)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -184,9 +185,17 @@ def _git_names(root: Path) -> Iterator[str]:
             continue
         nested = root / name
         if nested.is_dir() and not nested.is_symlink():  # a submodule, or a repository inside ours: git names only its folder
-            yield from (f"{name.rstrip('/')}/{inner}" for inner in _names(nested))
+            above = _rayignores_above(root, Path(name))
+            inside = (f"{name.rstrip('/')}/{inner}" for inner in _names(nested))
+            yield from (each for each in inside if not _ignored(each, above))
         else:
             yield name
+
+
+def _rayignores_above(root: Path, folder: Path) -> "_Rules":
+    """What `.rayignore` files say on the way from `root` to a repository in it, of which those of ours tell git nothing."""
+    prefixes = ["" if each == Path() else f"{each.as_posix()}/" for each in reversed(folder.parents)]
+    return [each for prefix in prefixes for each in _rules(root, prefix) if each[0] == _RAYIGNORE]
 
 
 def _walked_names(root: Path, prefix: str, above: "_Rules") -> Iterator[str]:

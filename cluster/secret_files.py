@@ -87,11 +87,15 @@ secrets.*
 !*.dist
 """
 _SPEC = GitIgnoreSpec.from_lines(_NAMES.lower().split())
+#: At the start of a line, as certificates, attributes and remarks may stand before a key; after the mark that editors of Windows
+#: begin text with.
 _KEY = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*"  # after the mark that editors of Windows begin text with
-    rb"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|-----BEGIN PGP PRIVATE)|\{[^}]{0,2000}\"private_key\"\s*:"
+    rb"(?:\A|[\r\n])(?:\xef\xbb\xbf)?[ \t]*"
+    rb"(?:-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|-----BEGIN PGP PRIVATE|\"private_key\"\s*:)"
+    rb"|\A(?:\xef\xbb\xbf)?\s*\{[^}]{0,2000}\"private_key\"\s*:"
 )
-_BEGINNING = 4096
+#: Bytes of a file that are looked through.
+_BEGINNING = 65_536
 
 
 def secret_files(root: Path, names: Iterable[str]) -> list[str]:
@@ -118,6 +122,6 @@ def _named(root: Path, name: str) -> bool:
 def _holds_key(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return _KEY.match(file.read(_BEGINNING)) is not None
+            return _KEY.search(file.read(_BEGINNING)) is not None
     except OSError:
         return False

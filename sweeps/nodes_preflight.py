@@ -18,6 +18,7 @@ from dualsweep.cluster.preflight import Check, failures
 from dualsweep.sweeps.checking import Checked
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.uris import STORAGE, lasting_folder
 from dualsweep.trainer.config.wording import with_class
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -73,9 +74,15 @@ def _checks(checked: Checked) -> list[Check]:
         ),
         check_answers(
             "output", f"{masked(place)} lies where all nodes read and write", output,
-            "say --output with a shared folder, or set DUALSWEEP_STORAGE to one when the nodes' Ray is started",
+            shared_place(),
         ),
     ]  # fmt: skip
+
+
+def shared_place() -> str:
+    """What to do where an output is not seen on every node."""
+    in_job = f", or set {STORAGE} to one when the nodes' Ray is started" if lasting_folder() is not None else ""
+    return f"say --output with a folder that all nodes share, or an object store's URI{in_job}"
 
 
 def find(recipe: Recipe, document: Document, place: str, name: str) -> Found:

@@ -17,6 +17,7 @@ from dualsweep.sweeps.interrupts import asked_to_end
 from dualsweep.sweeps.records.json_form import plain
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
+from dualsweep.trainer.config.masking import masked_in
 from dualsweep.trainer.config.uris import BadPlaceError, is_local, lasting_folder, lasting_path, local_path
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.errors import TrainingInterrupted
@@ -131,10 +132,10 @@ JobServer = Annotated[
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    """Writes a `--json` file where one was asked for."""
+    """Writes a `--json` file where one was asked for, with the secrets of its texts hidden."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, json.dumps(plain(content), indent=2) + "\n")
+        write_file(path, json.dumps(masked_in(plain(content)), indent=2) + "\n")
 
 
 #: What a machine may refuse at any write, and no traceback explains: a full disk, a quota, a read-only or failing one.

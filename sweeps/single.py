@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -21,10 +23,12 @@ from dualsweep.sweeps.progress import Progress
 from dualsweep.sweeps.records.explained import Explained, Points, write
 from dualsweep.sweeps.report_listener import OnReport, nobody
 from dualsweep.sweeps.reports.explaining import show
+from dualsweep.sweeps.studies.storage import StorageError, locked
 from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.sweeps.tracking.metrics_file import MetricsFile, read_points
 from dualsweep.sweeps.typed import same_again
 from dualsweep.trainer import metric_names
+from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.uris import is_local
 from dualsweep.trainer.metric_names import sure, tells_of_another
@@ -41,12 +45,27 @@ def run_single(checked: Checked, console: Console, on_report: OnReport = nobody)
 
     Raises:
         ClusterError: the cluster can't be joined or is too small.
-        InputError: the output holds a run of another recipe.
+        InputError: the output holds a run of another recipe, or another command trains there.
     """
     for line in [*way_back.places(checked), *(f"warning: {each}" for each in checked.found.warnings)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    with driving(checked.output, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
+    with (
+        driving(checked.output, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven,
+        _alone(driven.folder),
+    ):
         return _run(checked, driven, console, on_report)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other commands off a training's folder, where two would write each point twice and delete the other's checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / "train.lock", by="training"))
+        except StorageError as error:
+            raise InputError([error.diagnostic.at(("--output",), "command line", 1)]) from None
+        yield
 
 
 def _run(checked: Checked, driven: Driven, console: Console, on_report: OnReport) -> Explained:
@@ -55,8 +74,7 @@ def _run(checked: Checked, driven: Driven, console: Console, on_report: OnReport
     if result is None:
         result = _trained(checked, driven, console, on_report)
     else:
-        if local.exists():
-            MetricsFile(local).end(result)  # a kill may have come between its result and its last report
+        MetricsFile(local).end(result)  # a kill may have come between its result and its last report
         console.print(f"{name} has ended before, after {result.steps} steps: {result.status}", highlight=False, soft_wrap=True)
     points = read_points(local)
     explained = Explained.of(name, points, result, checked.recipe)
@@ -85,7 +103,6 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: OnRe
     with connect(checked.address, on_loss=lost) as connection:
         concurrency(connection.machine, checked.ask)
         check_nodes(checked, connection, console)
-        local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
             progress.started(name)

@@ -34,6 +34,8 @@ from dualsweep.trainer.trust import trusts_all
 #: The packages that the job needs beside the repository's own; the preflight can only look for what travels.
 MODULES = ("dualsweep",)
 _COMMAND = "python -m dualsweep"
+#: What the job's exit code tells, and whose code it may run.
+_FLAGS = ("--strict", "--trust")
 
 
 def repository(file: Path) -> Path:
@@ -85,10 +87,11 @@ def submit_file(
 
 
 def work_of(arguments: Sequence[str], file: Path, name: str, root: Path) -> str:
-    """What a job works on, and whose work that is: the command, its file in the repository `root`, and the name of its run, by
-    which its output is found.
+    """What a job works on, and whose work that is: the command but for flags that change nothing of its output, its file in the
+    repository `root`, and the name of its run, by which its output is found.
     """
-    return " ".join([*arguments[len(_COMMAND.split()) :], inside(file, root), name, whose(root)])
+    command = [each for each in arguments[len(_COMMAND.split()) :] if each not in _FLAGS]
+    return " ".join([*command, inside(file, root), name, whose(root)])
 
 
 def _begun(
@@ -112,8 +115,7 @@ def _arguments(kind: str, sets: Sequence[str], output: str | None, strict: bool)
     for text in sets:
         arguments += ["--set", text]
     arguments += ["--output", output] if output else []
-    arguments += ["--strict"] if strict else []
-    return arguments + (["--trust"] if trusts_all() else [])
+    return arguments + [flag for flag, said in zip(_FLAGS, (strict, trusts_all()), strict=True) if said]
 
 
 def show_cargo(file: Path, allowed: Sequence[str], console: Console) -> None:

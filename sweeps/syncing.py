@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from dualsweep.analysis.database import wrong_with_file, wrong_with_writing
 from dualsweep.analysis.tracking_uri import VARIABLE
-from dualsweep.sweeps.mirrored.driving import driving
+from dualsweep.sweeps.mirrored.driving import check_driven, driving
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.studies.storage import StorageError, locked
 from dualsweep.sweeps.tracking.delivery import Delivery
@@ -40,43 +41,68 @@ class Target(NamedTuple):
 def sync(name: str | None, output: str | None, console: Console) -> bool:
     """Delivers what is left of a sweep, by its file or output, or of all below `runs/`; whether MLflow has all of it.
 
-    An outage is waited out for a minute without any progress. Of an output behind a URI the driver's files are brought there too.
+    An outage is waited out for a minute without any progress. Of an output behind a URI, a training's too, the driver's files are
+    brought there.
 
     Raises:
+        BadPlaceError: nothing of a run is behind the URI, or it can't be reached.
         InputError: there is no such sweep, its store is not known in full, or a command works on it.
     """
     place = name if name is not None and not name.endswith((".yaml", ".yml")) else output
     if place is not None and not is_local(place):
-        with driving(place, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven:
-            own = str(driven.folder)
-            return _synced(_targets(own if name == place else name, own), console) and driven.push()
-    return _synced(_targets(name, output), console)
+        return _brought(place, name, console)
+    return _all(console) if name is None else _synced(_target(name, output), console)
 
 
-def _synced(targets: list[Target], console: Console) -> bool:
-    done = True
-    for target in targets:
+def _brought(place: str, name: str | None, console: Console) -> bool:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    check_driven(place)
+    with driving(place, say) as driven:
+        own = str(driven.folder)
+        named = own if name is None or name == place else name
+        # A training spools nothing: the same command logs it.
+        done = (named == own and not (driven.folder / FILE).exists()) or _synced(_target(named, own), console)
+        there = driven.push()
+        if there:
+            say(f"{masked(place)} has all that is in {own}")
+        return done and there
+
+
+def _all(console: Console) -> bool:
+    """Delivers all below `runs/`; one that can't be keeps no other from it, and is told at the end."""
+    folders = sorted(path.parent for path in Path("runs").glob(f"*/{FILE}"))
+    if not folders:
+        _refuse("must be given where nothing was swept", "no sweep below runs/")
+    done, refused = True, list[Diagnostic]()
+    for folder in folders:
         try:
-            with locked(target.folder / "study.lock"):
-                done = _delivered(target, console) and done
-        except StorageError as error:  # a sweep that runs delivers by itself
-            raise InputError([error.diagnostic.at(("SWEEP",), "command line", 1)]) from None
+            done = _synced(_of_folder(folder), console) and done
+        except InputError as error:
+            refused += error.diagnostics
+    if refused:
+        raise InputError(refused)
     return done
 
 
-def _targets(name: str | None, output: str | None) -> list[Target]:
-    if name is None:
-        found = sorted(path.parent for path in Path("runs").glob(f"*/{FILE}"))
-        if not found:
-            _refuse("must be given where nothing was swept", "no sweep below runs/")
-        return [_of_folder(folder) for folder in found]
+def _synced(target: Target, console: Console) -> bool:
+    try:
+        with locked(target.folder / "study.lock"):
+            return _delivered(target, console)
+    except StorageError as error:  # a sweep that runs delivers by itself
+        held = replace(error.diagnostic, received=f"{target.folder}, held by {error.diagnostic.received}")
+        raise InputError([held.at(("SWEEP",), "command line", 1)]) from None
+
+
+def _target(name: str, output: str | None) -> Target:
     if not name.endswith((".yaml", ".yml")):
-        return [_of_folder(local_path(name))]
+        return _of_folder(local_path(name))
     plan = load_plan(name)
     folder = local_path(output) if output is not None else Path("runs") / plan.name
     if not (folder / FILE).exists():
         _refuse("must have been swept", f"{name}, of which nothing is in {folder}")
-    return [Target(folder, plan.tracking_uri, plan.experiment)]
+    return Target(folder, plan.tracking_uri, plan.experiment)
 
 
 def _of_folder(folder: Path) -> Target:

@@ -96,7 +96,7 @@ def _run(checked: Checked, driven: Driven, console: Console, listener: ReportLis
                 tracker.interrupt(asked.number)
             status = {"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status]
             tracker.end(status, run_status, study.stopped or "")
-            undelivered = tracker.close()
+            undelivered = tracker.close(10.0 if run_status == "KILLED" else 30.0)  # a job that is told to stop has 30 s for all
             if undelivered:
                 console.print(undelivered, highlight=False, soft_wrap=True)
         sweep = None if undelivered else tracker.run_id

@@ -80,13 +80,14 @@ def filesystem(place: str) -> tuple[Any, str]:
 @contextlib.contextmanager
 def answering(place: str) -> Iterator[None]:
     """Tells of a URI that leads nowhere as a mistake of input: every file system has errors of its own, whole pages of them.
+    Errors of our own say what they have to.
 
     Raises:
         BadPlaceError: it does.
     """
     try:
         yield
-    except (BadPlaceError, TrainingError):
+    except (InputError, UnplacedError, TrainingError):
         raise
     except Exception as error:
         if is_local(place):

@@ -14,7 +14,7 @@ from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
 from dualsweep.trainer.amortised.front import front_in
 from dualsweep.trainer.config import yaml_core
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.masking import masked_in
 from dualsweep.trainer.config.uris import is_local, local_path
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.engine.dual_side import multiplier_policy_of
@@ -98,7 +98,7 @@ def _written(chosen: Chosen, folder: Path, asked: dict[str, float] | None) -> tu
     exported = write_pipeline(restore(chosen.checkpoint, at), folder)
     front = front_in(chosen.checkpoint) if at is not None else None
     (folder / CARD).write_text(model_card(exported, recipe, chosen.explained, at, front), encoding="utf-8")
-    (folder / RECIPE).write_text(masked(yaml_core.write(recipe.model_dump(mode="json"))), encoding="utf-8")
+    (folder / RECIPE).write_text(yaml_core.write(masked_in(recipe.model_dump(mode="json"))), encoding="utf-8")
     return exported, not at_others(at, front)
 
 

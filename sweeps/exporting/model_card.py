@@ -12,7 +12,7 @@ import dualsweep
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.trainer.amortised.front import AmortisedFront, FrontPoint
 from dualsweep.trainer.config import yaml_core
-from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.masking import masked_in
 from dualsweep.trainer.exporting.folder import Exported
 from dualsweep.trainer.metric_names import EVALUATION, sure, tells_of_another
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -163,7 +163,7 @@ def _origin(recipe: Recipe) -> str:
     data = recipe.data.model_dump(mode="json", exclude_none=True) if recipe.data is not None else "none"
     commit = _commit()
     where = f", in a working directory at commit {commit}" if commit else ""
-    written = masked(yaml_core.write({"data": data})).strip()
+    written = yaml_core.write(masked_in({"data": data})).strip()
     return (
         f"## Origin\n\n```yaml\n{written}\n```\n\nThe whole recipe is in `recipe.yaml`, seed {recipe.seed}. Exported by "
         f"dualsweep {dualsweep.__version__}{where}."

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dualsweep.sweeps.mirrored.lease import Lease
+from dualsweep.sweeps.mirrored.lease import Lease, numbers
 from dualsweep.sweeps.mirrored.mirror import Driven, Here, Mirror
 from dualsweep.sweeps.mirrored.objects import download, newest
 from dualsweep.trainer.config.masking import masked
@@ -21,7 +21,8 @@ from dualsweep.trainer.config.uris import BadPlaceError, state_folder
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.storage import answering, as_file_name, filesystem, is_local, local_path, write_file
 
-#: The file of a driver's folder with the greatest number it has had; a driver elsewhere that has mirrored had a greater one.
+#: The file of a driver's folder with the greatest number it has had, and in which run; a driver elsewhere that has mirrored had a
+#: greater one, or the run was deleted behind the URI and began anew.
 _NUMBER = ".number"
 Say = Callable[[str], None]
 
@@ -66,27 +67,33 @@ def _mirror(place: str, say: Say) -> Mirror:
     files, root = filesystem(place)
     lease, folder = Lease.take(files, root, place, say), working_folder(place)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    known, last = read_own(folder / _NUMBER, _number) or 0, newest(files, root)
-    if last is not None and last > known:  # a driver elsewhere went on from what this one had mirrored, or there was none here
-        _begin_anew(folder, say)
+    known, last = read_own(folder / _NUMBER, _numbered), newest(files, root)
+    deleted = known is not None and (lease.number == 1 or lease.run not in ("", known[1]))
+    elsewhere = last is not None and (known is None or deleted or last > known[0])
+    if deleted or elsewhere:
+        why = f"what was at {masked(place)} is deleted" if deleted else "another driver went on since this machine's last"
+        _begin_anew(folder, why, say)
+    if elsewhere:
         download(place, folder)
-        say(f"what earlier drivers mirrored to {place} was brought to {folder}")
+        say(f"what earlier drivers mirrored to {masked(place)} was brought to {folder}")
     folder.mkdir(exist_ok=True)
-    write_file(folder / _NUMBER, json.dumps(lease.number))
+    write_file(folder / _NUMBER, json.dumps([lease.number, lease.run]))
     return Mirror(folder, place, files, root, lease, say)
 
 
-def _number(text: bytes) -> int:
-    return int(json.loads(text))
+def _numbered(text: bytes) -> tuple[int, str]:
+    plain = json.loads(text)
+    number, run = plain if isinstance(plain, list) else (plain, "")  # before runs had identities it was the number alone
+    return int(number), str(run)
 
 
-def _begin_anew(folder: Path, say: Say) -> None:
-    """Sets aside what this machine has of a run that went on elsewhere: one such folder is kept."""
+def _begin_anew(folder: Path, why: str, say: Say) -> None:
+    """Sets aside what this machine has of a run that went on elsewhere, or was deleted there: one such folder is kept."""
     if folder.exists():
         aside = folder.with_name(f"{folder.name}.before")
         shutil.rmtree(aside, ignore_errors=True)
         folder.replace(aside)
-        say(f"another driver went on since this machine's last: what it had then is kept in {aside}")
+        say(f"{why}: what this machine had then is kept in {aside}")
     folder.mkdir(parents=True)
 
 
@@ -101,9 +108,24 @@ def brought(place: str) -> str:
     """
     copy = brought_if_mirrored(place)
     if not is_local(copy):
-        remedy = "name the --output of a sweep or a training, or a trial below it: SWEEP/trials/0003"
-        raise BadPlaceError("must be where a run's driver has its files", repr(masked(place)), remedy)
+        raise _no_run(place)
     return copy
+
+
+def check_driven(place: str) -> None:
+    """Refuses a URI that no run was ever written to, where nothing is to be begun.
+
+    Raises:
+        BadPlaceError: it is one, or can't be reached.
+    """
+    with answering(place):
+        if not numbers(*filesystem(place)):
+            raise _no_run(place)
+
+
+def _no_run(place: str) -> BadPlaceError:
+    remedy = "name the --output of a sweep or a training, or a trial below it: SWEEP/trials/0003"
+    return BadPlaceError("must be where a run's driver has its files", repr(masked(place)), remedy)
 
 
 def brought_if_mirrored(place: str) -> str:

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import psutil
 
@@ -33,16 +33,28 @@ RENEWED, STALE = 10.0, 60.0
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: its machine's name, this start of it and its space of processes, its number and when it began [Unix s]."""
+    """A process: its machine's name, this start of it and its space of processes, its number and when it began [Unix s], which
+    moves when the clock is set; and in the kernel's ticks since the machine's start, which do not, where they are known.
+    """
 
     host: str
     machine: str
     pid: int
     began: float
+    ticks: int | None
 
     @classmethod
     def here(cls) -> Self:
-        return cls(socket.gethostname(), _machine(), os.getpid(), psutil.Process().create_time())
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """A process of this machine.
+
+        Raises:
+            psutil.NoSuchProcess: there is none.
+        """
+        return cls(socket.gethostname(), _machine(), pid, psutil.Process(pid).create_time(), _ticks(pid))
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -56,7 +68,9 @@ class Owner:
             began = psutil.Process(self.pid).create_time()
         except psutil.NoSuchProcess:
             return True
-        return self.pid == os.getpid() or abs(began - self.began) > 5  # seconds; another has its number now
+        # Another may have its number now. Where ticks are not known, what a clock is set by now and then is let pass.
+        another = abs(began - self.began) > 5 if self.ticks is None else _ticks(self.pid) != self.ticks
+        return self.pid == os.getpid() or another
 
 
 def _machine() -> str:
@@ -67,12 +81,22 @@ def _machine() -> str:
         return f"{uuid.getnode():x}"
 
 
+def _ticks(pid: int) -> int | None:
+    """`starttime` of proc_pid_stat(5): what follows the name, which may hold blanks and brackets, begins with the third field."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 class Lease:
     """The right to write below `root/driver/NUMBER` of a file system, until it ends or another driver takes a greater number."""
 
-    def __init__(self, files: Any, root: str, number: int, owner: Owner) -> None:
+    def __init__(self, files: Any, root: str, number: int, owner: Owner, run: str) -> None:
         self._files, self._root, self._owner, self._renewals = files, root, owner, 0
-        self.number = number
+        #: The run's identity, which a driver has from the one before it: a number comes again where all was deleted. "" of a run
+        #: whose drivers did not tell one.
+        self.number, self.run = number, run
 
     @classmethod
     def take(cls, files: Any, root: str, place: str, say: Callable[[str], None]) -> Self:
@@ -87,7 +111,7 @@ class Lease:
         last = max(numbers(files, root), default=0)
         if last and (holder := _held(files, root, last, say)) is not None:
             raise _refused(place, str(holder))
-        made = cls(files, root, last + 1, owner)
+        made = cls(files, root, last + 1, owner, _run(files, root, last) if last else uuid.uuid4().hex)
         try:
             files.pipe_file(made._path, made._content(), mode="create")
         except FileExistsError:
@@ -106,7 +130,7 @@ class Lease:
         return posixpath.join(self.folder, FILE)
 
     def _content(self, *, ended: bool = False) -> bytes:
-        plain = {**asdict(self._owner), "renewals": self._renewals, "time": time.time(), "ended": ended}
+        plain = {**asdict(self._owner), "run": self.run, "renewals": self._renewals, "time": time.time(), "ended": ended}
         return json.dumps(plain).encode()
 
     def is_ours(self) -> bool:
@@ -114,7 +138,7 @@ class Lease:
         if max(numbers(self._files, self._root), default=0) > self.number:
             return False
         said = _read(self._files, self._root, self.number)
-        return said is not None and said[0] == self._owner
+        return said is not None and said.owner == self._owner
 
     def renew(self) -> bool:
         """Says that this driver lives; False, and nothing is written, where another has taken over."""
@@ -149,30 +173,45 @@ def folder_of(root: str, number: int) -> str:
 def _held(files: Any, root: str, number: int, say: Callable[[str], None]) -> Owner | None:
     """Who holds a number; None where that driver has ended."""
     said = _read(files, root, number)
-    if said is None or said[1] is None or said[0].is_gone:
+    if said is None or said.renewals is None or said.owner.is_gone:
         return None
-    owner, renewals = said
+    owner = said.owner
     if owner.machine == _machine():
         return owner
     say(f"{owner} may still write there; that is known within {STALE:.0f} s")
     until = time.monotonic() + STALE
     while time.monotonic() < until:
         time.sleep(min(1.0, STALE / 10))
-        if (now := _read(files, root, number)) is None or now[1] is None:
+        if (now := _read(files, root, number)) is None or now.renewals is None:
             return None
-        if now[1] != renewals:
+        if now.renewals != said.renewals:
             return owner
     return None
 
 
-def _read(files: Any, root: str, number: int) -> tuple[Owner, int | None] | None:
-    """Who has taken a number, and how often that was renewed, None where it has ended; None where nothing says so."""
+class _Said(NamedTuple):
+    """What a lease says: who has taken a number, how often that was renewed, None where it has ended, and the run's identity."""
+
+    owner: Owner
+    renewals: int | None
+    run: str
+
+
+def _read(files: Any, root: str, number: int) -> _Said | None:
+    """What the lease of a number says; None where there is none that can be read."""
     try:
         plain = json.loads(files.cat_file(posixpath.join(folder_of(root, number), FILE)))
-        owner = Owner(str(plain["host"])[:100], str(plain["machine"]), int(plain["pid"]), float(plain["began"]))
-        return owner, None if plain["ended"] else int(plain["renewals"])
+        ticks = plain.get("ticks")
+        process = int(plain["pid"]), float(plain["began"]), None if ticks is None else int(ticks)
+        owner = Owner(str(plain["host"])[:100], str(plain["machine"]), *process)
+        return _Said(owner, None if plain["ended"] else int(plain["renewals"]), str(plain.get("run", "")))
     except (FileNotFoundError, *GARBAGE):
         return None
+
+
+def _run(files: Any, root: str, number: int) -> str:
+    said = _read(files, root, number)
+    return "" if said is None else said.run
 
 
 def _refused(place: str, holder: str) -> InputError:

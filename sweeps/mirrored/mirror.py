@@ -26,6 +26,8 @@ from dualsweep.trainer.metric_point import Payload
 
 #: Seconds between two rounds for which nobody waits, between two attempts at most, and that a caller waits for a round at most.
 _EVERY, _LONGEST_WAIT, _PATIENCE = 5.0, 30.0, 20.0
+#: Seconds that a command waits at its end for what is left, and between two attempts then.
+_AT_END, _WAIT_AT_END = 30.0, 1.0
 
 
 class Driven(Protocol):
@@ -66,7 +68,7 @@ class Mirror:
         self._files, self._root, self._lease = files, root, lease
         self._there: Index = {}
         self._asked, self._done, self._urgent = 0, 0, False
-        self._began, self._down, self._lost, self._stopped = -_EVERY, "", False, threading.Event()
+        self._began, self._down, self._lost, self._stopped, self._until = -_EVERY, "", False, threading.Event(), 0.0
         self._held: deque[tuple[int, Payload]] = deque()
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=each, name="mirror", daemon=True) for each in (self._run, self._renew)]
@@ -89,14 +91,14 @@ class Mirror:
                 ready.append(self._held.popleft()[1])
             return ready
 
-    def close(self, timeout: float = 30.0) -> str | None:
-        """Ends the thread after a last round, within `timeout` seconds. Returns what the URI does not have, for the user."""
+    def close(self) -> str | None:
+        """Ends the threads once the URI has all, tried for `_AT_END` seconds. Returns what it does not have, for the user."""
         with self._changed:
             ticket = self._ticket(urgent=True)
+            self._until = time.monotonic() + _AT_END
             self._stopped.set()
-        until = time.monotonic() + timeout
         for each in self._threads:
-            each.join(max(0.0, until - time.monotonic()))
+            each.join(max(0.0, self._until - time.monotonic()))
         if self._lost:
             return None
         if self._done >= ticket:
@@ -116,7 +118,7 @@ class Mirror:
         return self._asked
 
     def _run(self) -> None:
-        """Brings what has changed, until the last round."""
+        """Brings what has changed, until the last round, which an outage holds up as long as the end waits."""
         wait = 0.0
         while True:
             with self._changed:
@@ -126,8 +128,10 @@ class Mirror:
                 self._urgent = self._urgent and not due
             failed = self._tried() if due and not self._lost else ""
             wait = self._noted(failed, asked if due else self._done, wait)
-            if last or self._lost:
+            if self._lost or (last and (not failed or time.monotonic() >= self._until)):
                 return
+            if last:
+                time.sleep(_WAIT_AT_END)
 
     def _is_due(self) -> bool:
         wanted = self._asked > self._done and (self._urgent or time.monotonic() - self._began >= _EVERY)

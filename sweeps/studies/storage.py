@@ -40,7 +40,7 @@ Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 #: Seconds between attempts while a database does not answer in the middle of a sweep.
 _WAITS = (1, 2, 4, 8, 16, 30)
-_BUSY = "must not be in use by another sweep"
+_BUSY = "must not be in use by another {}"
 
 
 class StorageError(UnplacedError):
@@ -125,13 +125,15 @@ def holding(url: str, study: str) -> Iterator[None]:
                 connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
                 stack.callback(connection.invalidate)  # where the server was restarted there is no closing it
                 if not _taken(connection, engine.dialect.name, study):
-                    raise StorageError(_BUSY, f"the study `{study}` at {masked(url)}", "wait until that one has ended")
+                    raise StorageError(
+                        _BUSY.format("sweep"), f"the study `{study}` at {masked(url)}", "wait until that one has ended"
+                    )
         yield
 
 
 @contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Holds a file for this process.
+def locked(file: Path, by: str = "sweep") -> Iterator[None]:
+    """Holds a file for this process; `by` says what else may hold it.
 
     Raises:
         StorageError: another process holds it.
@@ -146,7 +148,7 @@ def locked(file: Path) -> Iterator[None]:
             os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             holder = os.read(handle, 100).decode(errors="replace").strip() or "another process"
-            raise StorageError(_BUSY, holder, "wait until it has ended, or give another `--output`") from None
+            raise StorageError(_BUSY.format(by), holder, "wait until it has ended, or give another `--output`") from None
         except OSError:  # a file system without locks: the storage's own still keep its records whole
             pass
         yield

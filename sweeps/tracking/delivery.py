@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from dualsweep.analysis.bounds import bounds_tag
 from dualsweep.sweeps.tracking.artifacts import TRAJECTORIES, draw_trajectories
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of, identity_at, is_there, runs_of
+from dualsweep.sweeps.tracking.leaving import send_artifact
 from dualsweep.sweeps.tracking.ledger import AMORTISED, SWEEP, Entry, Ledger
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
 from dualsweep.sweeps.tracking.spool import Record, points_in, read
@@ -250,10 +251,8 @@ class Delivery:
                 self._on_refused(f"the artifact {path} lies outside {self._spool.parent}, and is left out")
             elif here.name == TRAJECTORIES and not here.exists() and not self._drawn(name, here):
                 pass
-            elif here.is_dir():
-                client.log_artifacts(entry.run_id or "", str(here), folder)
             elif here.exists():
-                client.log_artifact(entry.run_id or "", str(here), folder)
+                send_artifact(client, entry.run_id or "", here, folder)
             else:
                 self._on_refused(f"the artifact {path} is no longer there, and is left out")
             entry.artifacts.pop(0)

@@ -17,10 +17,11 @@ from mlflow import MlflowClient
 from dualsweep.analysis.front import Front
 from dualsweep.analysis.store import download, open_client
 from dualsweep.analysis.trials import Trial
+from dualsweep.sweeps.tracking.leaving import without_secrets
 from dualsweep.sweeps.tracking.pyfunc import save
 from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.storage import MARKER, RESULT, as_described, filesystem, inside
+from dualsweep.trainer.storage import MARKER, RESULT, as_described, described, filesystem, inside
 from dualsweep.trainer.trust import is_own, remember
 
 FOLDER = "model"
@@ -87,7 +88,8 @@ def _deliver(checkpoint: str, into: Path) -> bool:
         whole = any(name in listed for name in _WHOLE)
         needed = [name for name in listed if not name.startswith("training/") or (not whole and name in _WEIGHTS)]
         own = is_own(checkpoint)  # and so is its copy then
-        content = {name: files.cat_file(paths[name]) for name in needed}
+        read = {name: files.cat_file(paths[name]) for name in needed}
+        content = {name: without_secrets(name, data) for name, data in read.items()}
         for name, data in content.items():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             (into / name).write_bytes(data)
@@ -95,5 +97,5 @@ def _deliver(checkpoint: str, into: Path) -> bool:
         return False
     if own:
         remember(content, checkpoint)
-    (into / MARKER).write_text(json.dumps({name: listed[name] for name in needed}))
-    return all(as_described(data, listed[name]) for name, data in content.items())
+    (into / MARKER).write_text(json.dumps({name: described(data) for name, data in content.items()}))
+    return all(as_described(data, listed[name]) for name, data in read.items())

@@ -38,7 +38,8 @@ from dualsweep.trainer.recipe.recipe import Recipe, flatten
 
 #: The status of an MLflow run for each end of a trial (`dualsweep.trainer.result.Status`, and `interrupted`).
 RUN_STATUS = {"failed": "FAILED", "diverged": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
-_LONGEST_WAIT = 60.0
+#: Seconds between two attempts in an outage, at most, and when all else has ended.
+_LONGEST_WAIT, _WAIT_AT_END = 60.0, 1.0
 
 
 class Tracker:
@@ -63,7 +64,7 @@ class Tracker:
         self.sweep = self._named(SWEEP)
         self._begin()
         self._wake, self._stop = threading.Event(), threading.Event()
-        self._down = ""
+        self._down, self._until = "", 0.0
         self._thread = threading.Thread(target=self._replay, name="tracking", daemon=True)
         self._thread.start()
 
@@ -150,8 +151,9 @@ class Tracker:
         return self.delivery.has_all()
 
     def close(self, timeout: float = 30.0) -> str | None:
-        """Ends the thread after a last attempt, within `timeout` seconds. Returns what was not delivered, for the user."""
+        """Ends the thread once MLflow has all, tried for at most `timeout` s. Returns what was not delivered, for the user."""
         lost = self._unwritten()
+        self._until = time.monotonic() + timeout
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout)
@@ -244,9 +246,9 @@ class Tracker:
                     self._on_warning(self._outage(error))
                 self._down = _short(error)
                 wait = min(_LONGEST_WAIT, max(2.0, 2 * wait))
-            if last:
+            if last and (not self._down or time.monotonic() >= self._until):
                 return
-            self._wake.wait(wait)
+            self._wake.wait(_WAIT_AT_END if last else wait)
             self._wake.clear()
 
     def _unwritten(self) -> int:

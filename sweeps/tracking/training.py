@@ -17,6 +17,7 @@ from dualsweep.sweeps.records.explained import Explained, Points
 from dualsweep.sweeps.tracking import look_images
 from dualsweep.sweeps.tracking.artifacts import dataset_of, draw_trajectories, write_artifacts
 from dualsweep.sweeps.tracking.experiment import client_of, experiment_of
+from dualsweep.sweeps.tracking.leaving import send_artifact
 from dualsweep.sweeps.tracking.look_images import write_looks
 from dualsweep.sweeps.tracking.metrics_file import read_points
 from dualsweep.sweeps.tracking.mlflow_settings import prepare
@@ -88,7 +89,7 @@ def _add_files(client: MlflowClient, run: str, folder: Path, output: str, record
     tracked = folder / "tracked"
     files = write_artifacts(tracked, output, explained) + draw_trajectories(recorded, explained.title, tracked)
     for artifact in files:
-        client.log_artifact(run, str(artifact))
+        send_artifact(client, run, artifact)
     looks = write_looks(folder / "tracked" / look_images.FOLDER, output, recorded, explained.recipe)
     for picture in looks:
         client.log_artifact(run, str(picture), look_images.FOLDER)

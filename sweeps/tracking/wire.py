@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dualsweep.analysis import long_tags
 from dualsweep.sweeps.tracking.spool import Record
 from dualsweep.trainer import metric_names
-from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.masking import masked_in, masked_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,8 +69,9 @@ def dataset_input(described: Mapping[str, Any]) -> DatasetInput:
 
     schema = Schema([TensorSpec(np.dtype("float32"), (-1, *described["shape"]))]).to_dict()
     counts = {"num_rows": described["examples"], "classes": described["classes"]}
+    described = masked_in(described)
     dataset = Dataset(
-        masked(described["name"])[:KEY],
+        described["name"][:KEY],
         described["digest"][:DIGEST],
         described["source"],
         json.dumps(described["recipe"]),
@@ -109,7 +110,8 @@ class KnownParams:
 
 
 def send_params(client: MlflowClient, run_id: str, params: Mapping[str, str], known: KnownParams) -> dict[str, str]:
-    """Sends the params that a run does not have, and adds them to those that are `known` of it, as MLflow takes them.
+    """Sends the params that a run does not have, and adds them to those that are `known` of it, as MLflow takes them, with
+    their secrets hidden.
 
     Those with another value now come back as a tag, once there are any also where there are none any more.
 
@@ -118,7 +120,7 @@ def send_params(client: MlflowClient, run_id: str, params: Mapping[str, str], kn
     """
     from mlflow.entities import Param
 
-    wanted = {taken_name(key): value[:PARAM] for key, value in params.items()}
+    wanted = {taken_name(key): value[:PARAM] for key, value in masked_in(dict(params)).items()}
     for part in _requests({key: value for key, value in wanted.items() if key not in known.there}):
         client.log_batch(run_id, params=[Param(key, value) for key, value in part])
         known.there |= dict(part)
@@ -132,13 +134,14 @@ def send_params(client: MlflowClient, run_id: str, params: Mapping[str, str], kn
 
 def log_values(client: MlflowClient, run_id: str, metrics: list[Metric], tags: Mapping[str, str]) -> None:
     """Logs any number of values of any length, in as many requests as MLflow's limits ask for: tags of JSON are written in parts
-    (`dualsweep.analysis.long_tags`), other values that are too long are cut.
+    (`dualsweep.analysis.long_tags`), other values that are too long are cut. The secrets of tags are hidden.
     """
     from mlflow.entities import RunTag
 
     for start in range(0, len(metrics), METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS])
-    for pairs in _requests({key: str(value)[:TAG] for key, value in long_tags.in_parts(tags).items()}):
+    shown = {key: masked_json(str(value)) for key, value in tags.items()}
+    for pairs in _requests({key: value[:TAG] for key, value in long_tags.in_parts(shown).items()}):
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in pairs])
 
 

@@ -73,6 +73,10 @@ def test_job_server_url(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job_server_url(None) == "http://a:1"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://b:2")
     assert job_server_url(None) == "http://b:2"
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "c:3")
+    assert job_server_url(None) == "http://c:3", "as --address is taken, and no other cluster's in its place"
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
+    assert job_server_url(None) == "http://a:1"
     with pytest.raises(ClusterError, match="http"):
         job_server_url("ray://head:10001")
 

@@ -101,6 +101,23 @@ def test_submodules_travel(tmp_path: Path) -> None:
     git(tmp_path / "outer", "submodule", "add", "-q", str(tmp_path / "inner"), "lib")
     fill(tmp_path / "outer", {"lib/new.py": "", "lib/x.bin": ""})
     assert names(tmp_path / "outer") == {".gitmodules", "outer.py", "lib/.gitignore", "lib/inner.py", "lib/new.py"}
+    carried = {".gitmodules", "outer.py", "lib/.gitignore", ".rayignore"}
+    for rules, kept in (("lib/new.py", {"lib/inner.py"}), ("inner.py\n!lib/new.py", {"lib/new.py"}), ("/lib/*.py", set())):
+        fill(tmp_path / "outer", {".rayignore": rules})
+        assert names(tmp_path / "outer") == carried | kept, rules
+    fill(tmp_path / "outer", {".rayignore": "lib/"})
+    assert names(tmp_path / "outer") == carried - {"lib/.gitignore"}
+
+
+def test_a_repository_inside_another_heeds_the_rayignore_of_every_folder_above_it(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    files = {"key.pem": "x", "a.mp4": "", "a.py": "", "other.py": "", ".rayignore": "other.py"}
+    fill(
+        tmp_path,
+        {".rayignore": "*.pem\n", "sub/.rayignore": "deep/a.mp4\n", **{f"sub/deep/{name}": each for name, each in files.items()}},
+    )
+    git(tmp_path / "sub" / "deep", "init", "-q")
+    assert names(tmp_path) == {".rayignore", "sub/.rayignore", "sub/deep/.rayignore", "sub/deep/a.py"}
 
 
 def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

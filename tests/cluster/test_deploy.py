@@ -68,6 +68,19 @@ def test_the_rayjob_has_fields_that_kuberay_knows_and_its_command_can_be_parsed(
     assert words[0] == "dualsweep" and sweep.make_context("sweep", words[2:]).params["sets"] is not None
 
 
+def test_what_the_rayjob_writes_lies_on_the_volume_that_all_pods_share() -> None:
+    """It brings no working directory, so that nothing makes a relative place last."""
+    job = list(yaml.safe_load_all((DEPLOY / "rayjob.yaml").read_text()))[1]
+    cluster = job["spec"]["rayClusterSpec"]
+    pods = [each["template"]["spec"] for each in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    mounted = {mount["mountPath"] for pod in pods for each in pod["containers"] for mount in each["volumeMounts"]}
+    words = job["spec"]["entrypoint"].split()
+    said = get_command(app).commands["sweep"].make_context("sweep", words[2:]).params  # type: ignore[attr-defined]
+    assert mounted == {"/shared"} and "working_dir" not in job["spec"].get("runtimeEnvYAML", "")
+    assert all(Path(str(said[name])).is_relative_to("/shared") for name in ("output", "json_file"))
+    assert any(each.startswith("mlflow.tracking_uri=http") for each in said["sets"])
+
+
 @pytest.mark.parametrize("broken", ["backofLimit", "backoffLimit"])
 def test_a_field_that_is_misspelt_or_of_another_kind_is_found(broken: str) -> None:
     job = list(yaml.safe_load_all((DEPLOY / "rayjob.yaml").read_text()))[1]

@@ -30,7 +30,12 @@ PLAIN = ["sweep.yaml", "README.md", "environment.yaml", "env.py", "tokens.py", "
          "keys.md", "data/identity.csv", "src/credentials.py", "monkey.txt", "idea.txt"]  # fmt: skip
 KEYS = ["\ufeff-----BEGIN RSA PRIVATE KEY-----\nx",
         "-----BEGIN RSA PRIVATE KEY-----\nx", "-----BEGIN OPENSSH PRIVATE KEY-----\nx", "\n-----BEGIN PRIVATE KEY-----",
-        "PuTTY-User-Key-File-3: x", '{"type": "service_account",\n "private_key": "x"}']  # fmt: skip
+        "PuTTY-User-Key-File-3: x",
+        f"-----BEGIN CERTIFICATE-----\n{'MII' * 3000}\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nx",
+        "Bag Attributes\r\n    friendlyName: x\r\n-----BEGIN ENCRYPTED PRIVATE KEY-----\r\nx",
+        "# mine\n  -----BEGIN EC PRIVATE KEY-----",
+        '{"name": "x",\n "keys": {"a": 1},\n "private_key": "x"}',
+        '{"type": "service_account",\n "private_key": "x"}']  # fmt: skip
 
 
 def refused(root: Path) -> str:

@@ -69,6 +69,13 @@ def test_messages_are_no_markup_and_secrets_stay_secret(capsys: pytest.CaptureFi
     assert found.count(text) == 4 and "at postgresql://me:***@h/m and https://***@h" in found
 
 
+def test_no_secret_is_in_a_json_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"jobs": [{"entrypoint": "sweep f.yaml --output sftp://me:pw-of-mine@host/run"}], "of": (1,)})
+    assert json.loads((tmp_path / "x.json").read_text()) == {
+        "jobs": [{"entrypoint": "sweep f.yaml --output sftp://***@host/run"}], "of": [1],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("number", "words"), [(28, "No space left on device: /x/y"), (30, "Read-only file system: /x/y"), (2, "")]
 )

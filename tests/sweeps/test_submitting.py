@@ -45,6 +45,16 @@ def test_another_file_of_the_same_path_is_other_work(tmp_path: Path) -> None:
     assert work(mine) != work(mine, name="digits-2") and work(mine) != work(mine, output="/shared/digits")
 
 
+def test_how_it_ends_and_whom_it_trusts_makes_no_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two jobs would write to one output."""
+    mine = repository(tmp_path / "mine")
+    before = work(mine)
+    monkeypatch.setattr("dualsweep.sweeps.submitting.trusts_all", lambda: True)
+    strict = _arguments("sweep", [], None, True)
+    assert {"--strict", "--trust"} <= set(strict)
+    assert work_of(strict, mine / "digits.yaml", "digits", mine) == before
+
+
 def test_the_same_is_the_same_while_files_change_and_in_a_clone_but_not_for_another_person(tmp_path: Path) -> None:
     mine, clone = repository(tmp_path / "mine"), tmp_path / "clone"
     before = work(mine)

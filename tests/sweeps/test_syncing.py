@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -62,6 +63,19 @@ def test_what_is_no_sweep_or_is_worked_on_is_refused(tmp_path: Path) -> None:
     with locked(output / "study.lock"):
         done = dualsweep_here("sync", folder=tmp_path)
     assert done.returncode == 2 and "process" in done.stderr
+
+
+@pytest.mark.parametrize("fault", ["it runs", "damaged"])
+def test_one_sweep_that_is_refused_keeps_no_other_from_its_delivery(fault: str, tmp_path: Path) -> None:
+    _, output = spooled(tmp_path, empty_store(tmp_path))
+    first = tmp_path / "runs" / "a-first"
+    shutil.copytree(output, first)
+    if fault == "damaged":
+        (first / "tracking.json").write_text("")
+    with locked(first / "study.lock") if fault == "it runs" else contextlib.nullcontext():
+        done = dualsweep_here("sync", folder=tmp_path)
+    assert done.returncode == 2 and f"runs/{output.name}: MLflow" in done.stdout and "has all that was spooled" in done.stdout
+    assert {"it runs": "process", "damaged": "runs/a-first, whose tracking.json is damaged"}[fault] in done.stderr
 
 
 def test_a_store_that_does_not_answer_is_told_in_two_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 #: `scheme://` and what follows it: up to its last `@`, whatever stands before that, and on to a blank, a quote or a bracket.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://((?:\S*@|[^\s/@:]+:(?!\d+\b)[^\n@/]*\s[^\n@]*@)?[^\s'\"<>`]*)")
@@ -62,6 +64,29 @@ def masked(text: str) -> str:
     """
     named = _ASSIGNED.sub(r"\1***", _SECRET.sub(r"\1***", _URI.sub(_without_login, text)))
     return _KNOWN.sub("***", _LOGIN.sub(r"\1:***@", named))
+
+
+def masked_in(value: Any) -> Any:
+    """Plain data, as JSON and YAML have it, with the secrets of all its texts hidden, and texts at keys named like secrets."""
+    if isinstance(value, dict):
+        return {key: "***" if _is_assigned(key, each) else masked_in(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_in(each) for each in value]
+    return masked(value) if isinstance(value, str) else value
+
+
+def masked_json(text: str) -> str:
+    """A text with its secrets hidden, which stays JSON where it is."""
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError):
+        return masked(text)
+    hidden = masked_in(plain)
+    return text if hidden == plain else json.dumps(hidden)
+
+
+def _is_assigned(key: Any, value: Any) -> bool:
+    return isinstance(value, str) and _ASSIGNED.match(f"{key}={value}") is not None
 
 
 def without_login(uri: str) -> str:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.storage import filesystem
 from tests.object_store import SECRET, Relay, Store, client_environment, fresh_clients
 from tests.stores import empty_store
+from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import RECIPE
 from tests.sweeps.mirrored.driver import drive
 
@@ -46,6 +48,13 @@ SWEEP: dict[str, Any] = {
 def at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on this is a machine with that state folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+
+
+def emptied(place: str) -> None:
+    """Deletes all that is behind a URI, as its owner does."""
+    files, root = filesystem(place)
+    if files.exists(root):
+        files.rm(root, recursive=True)
 
 
 def test_another_machine_goes_on_and_the_first_does_not_go_back(
@@ -63,6 +72,41 @@ def test_another_machine_goes_on_and_the_first_does_not_go_back(
         assert (driven.folder / "study.journal").read_text() == "1\n2\n"
         before = driven.folder.with_name(f"{driven.folder.name}.before")
     assert (before / "study.journal").read_text() == "1\n" and str(before) in " ".join(said)
+
+
+def test_what_was_deleted_behind_the_uri_does_not_come_back(place: str) -> None:
+    """The same command on the same machine, after `aws s3 rm --recursive`: a training of another recipe, say."""
+    said: list[str] = []
+    with driving(place, said.append) as driven:
+        (driven.folder / "metrics.jsonl").write_text("1\n")
+    emptied(place)
+    with driving(place, said.append) as driven:
+        assert not (driven.folder / "metrics.jsonl").exists()
+        before = driven.folder.with_name(f"{driven.folder.name}.before")
+    assert (before / "metrics.jsonl").read_text() == "1\n" and str(before) in " ".join(said)
+    with driving(place, said.append) as driven:
+        (driven.folder / "metrics.jsonl").write_text("2\n")
+    with driving(place, said.append) as driven:
+        assert (driven.folder / "metrics.jsonl").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("number_alone", [False, True])
+def test_a_run_that_began_anew_elsewhere_is_not_taken_for_the_one_before(
+    number_alone: bool, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were the first behind that URI: a number alone does not tell them apart."""
+    for machine, text in (("one", "old\n"), ("two", "new\n")):
+        at(tmp_path / machine, monkeypatch)
+        emptied(place)
+        with driving(place, print) as driven:
+            (driven.folder / "study.journal").write_text(text)
+    if number_alone:  # as it was noted before runs had identities
+        [number] = (tmp_path / "one").rglob(".number")
+        number.write_text("1")
+    at(tmp_path / "one", monkeypatch)
+    with driving(place, print) as driven:
+        assert (driven.folder / "study.journal").read_text() == "new\n"
+    assert Path(brought(place), "study.journal").read_text() == "new\n"
 
 
 def test_what_this_machine_did_not_bring_in_time_is_not_lost_here(place: str, tmp_path: Path) -> None:
@@ -113,9 +157,27 @@ def test_an_outage_stops_nobody_and_is_told_once(store: Store, place: str, monke
     assert "does not answer" in away and str(driven.folder) in away and back == f"{place} answers again"
 
 
+def test_an_outage_that_ends_while_the_end_waits_leaves_nothing(
+    store: Store, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, said = Relay(int(store.address.rpartition(":")[2])), list[str]()
+    for name, value in client_environment(f"http://127.0.0.1:{relay.port}").items():
+        monkeypatch.setenv(name, value)
+    with fresh_clients():
+        with driving(place, said.append) as driven:
+            assert driven.push()
+            relay.cut()
+            (driven.folder / "study.journal").write_text("1\n")
+            assert not driven.push()
+            threading.Timer(3.0, relay.mend).start()
+        assert said[-1] == f"{place} answers again"
+        assert Path(brought(place), "study.journal").read_text() == "1\n"
+
+
 def test_what_an_outage_at_the_end_leaves_is_said_and_brought_by_sync(
     store: Store, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mirror, "_AT_END", 3.0)
     relay, said = Relay(int(store.address.rpartition(":")[2])), list[str]()
     with monkeypatch.context() as elsewhere, fresh_clients():
         for name, value in client_environment(f"http://127.0.0.1:{relay.port}").items():
@@ -161,6 +223,21 @@ def test_no_trial_begins_before_the_uri_knows_of_it(place: str, tmp_path: Path) 
                 assert runner.next() is not None and len(study.unfinished()) == number + 1
                 assert Path(brought(place), JOURNAL).read_bytes() == (driven.folder / JOURNAL).read_bytes()
         tracker.close()
+
+
+def test_sync_brings_what_a_training_behind_a_uri_has_left_here(place: str, tmp_path: Path) -> None:
+    with driving(place, print) as driven:
+        (driven.folder / "metrics.jsonl").write_text("1\n")
+    (driven.folder / "metrics.jsonl").write_text("1\n2\n")
+    done = dualsweep_here("sync", place, folder=tmp_path)
+    assert done.returncode == 0 and f"{place} has all that is in {driven.folder}" in done.stdout, done
+    assert Path(brought(place), "metrics.jsonl").read_text() == "1\n2\n"
+
+
+def test_sync_writes_nothing_where_no_run_is(place: str, tmp_path: Path) -> None:
+    done = dualsweep_here("sync", place, folder=tmp_path)
+    assert done.returncode == 2 and "must be where a run's driver has its files" in done.stderr
+    assert not filesystem(place)[0].exists(place) and not working_folder(place).exists()
 
 
 def test_a_login_in_the_uri_is_in_no_name() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -47,8 +45,7 @@ def driven_by_another(place: str) -> Iterator[int]:
     """Another process of this machine has the lease; its id."""
     files, root = filesystem(place)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as driver:
-        owner = dataclasses.replace(Owner.here(), pid=driver.pid, began=psutil.Process(driver.pid).create_time())
-        held = Lease(files, root, 9, owner)
+        held = Lease(files, root, 9, Owner.of(driver.pid), "")
         files.pipe_file(held._path, held._content())
         yield driver.pid
         driver.kill()
@@ -61,7 +58,8 @@ def test_what_is_preferred_is_kept_behind_the_uri_and_not_while_a_sweep_runs_the
     prefer = ["--prefer", "{weights: {objective: 1}}"]
     with driven_by_another(place) as process:
         refused = front(place, tmp_path, *prefer)
-    assert refused.returncode == 2 and f"which process {process} on" in refused.stderr
+    told = f"command line:1: --output: must have one driver at a time, but got {place}, which process {process} on"
+    assert refused.returncode == 2 and refused.stderr.startswith(told), refused.stderr
     assert not (tmp_path / "figures").exists()
     for options in ([], prefer):
         done = front(place, tmp_path, *options, "--json", "front.json")

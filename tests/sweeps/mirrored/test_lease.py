@@ -65,8 +65,7 @@ def test_of_several_at_the_same_moment_one_has_it(place: str) -> None:
 def test_a_second_one_on_this_machine_is_refused_by_name_while_the_first_lives(place: str) -> None:
     files, root = filesystem(place)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as first:
-        began = psutil.Process(first.pid).create_time()
-        held = Lease(files, root, 1, dataclasses.replace(Owner.here(), pid=first.pid, began=began))
+        held = Lease(files, root, 1, Owner.of(first.pid), "")
         files.pipe_file(held._path, held._content())
         with pytest.raises(InputError) as refused:
             take(place)
@@ -75,6 +74,35 @@ def test_a_second_one_on_this_machine_is_refused_by_name_while_the_first_lives(p
     assert f"process {first.pid} on {Owner.here().host}" in told and place in told
     assert "takes over 60 s after its last sign of life" in told
     assert take(place).number == 2, "its process is gone, and nothing is waited for"
+
+
+@pytest.mark.parametrize("by_ticks", [True, False])
+def test_a_process_that_lives_is_not_taken_for_gone_when_the_clock_is_set(
+    by_ticks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`create_time` goes with the clock; leases of before told nothing else, and are read as they were."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as living:
+        owner = Owner.of(living.pid) if by_ticks else dataclasses.replace(Owner.of(living.pid), ticks=None)
+        assert not owner.is_gone
+        another = (
+            dataclasses.replace(owner, ticks=owner.ticks + 1)
+            if owner.ticks is not None
+            else dataclasses.replace(owner, began=0.0)
+        )
+        assert another.is_gone, "another process has its number now"
+        told = psutil.Process.create_time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: told(process) + 10)
+        assert owner.is_gone is not by_ticks
+        living.kill()
+    assert owner.is_gone
+
+
+def test_a_lease_of_before_there_were_ticks_is_read(place: str) -> None:
+    files, root = filesystem(place)
+    plain = {"host": "h", "machine": "m", "pid": 1, "began": 2.0, "renewals": 3, "ended": True}
+    files.pipe_file(f"{root}/driver/00000003/{FILE}", json.dumps(plain).encode())
+    said = leases._read(files, root, 3)
+    assert said is not None and said.owner == Owner("h", "m", 1, 2.0, None) and (said.renewals, said.run) == (None, "")
 
 
 def test_one_of_another_machine_is_refused_while_it_is_renewed(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +135,15 @@ def test_who_ends_is_followed_at_once(place: str, monkeypatch: pytest.MonkeyPatc
     said: list[str] = []
     from_elsewhere(monkeypatch)
     assert take(place, said).number == 2 and not said
+
+
+def test_all_drivers_of_a_run_tell_one_identity_and_those_of_another_run_another(place: str) -> None:
+    first = take(place)
+    first.end()
+    second = take(place)
+    files, root = filesystem(place)
+    files.rm(root, recursive=True)
+    assert first.run == second.run and take(place).run not in {"", first.run}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"host": "x"}'])

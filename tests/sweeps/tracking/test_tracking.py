@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -260,7 +262,12 @@ class Outage(NamedTuple):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that is not started yet."""
-    folder = tmp_path_factory.mktemp("server")
+    with unstarted(tmp_path_factory.mktemp("server")) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def unstarted(folder: Path) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -316,7 +323,7 @@ def outage(server: Server) -> Iterator[Outage]:
 @pytest.mark.slow
 def test_outages_do_not_stop_a_run_and_are_told_once(outage: Outage) -> None:
     first, last = outage.seconds
-    assert first < 1 and last < 10  # neither the run nor its end waits for MLflow
+    assert first < 1 and last < 10  # the run does not wait for MLflow, and its end no longer than it is told to
     assert not outage.early  # tried again and again, and told once
     assert len(outage.told) == 1
     assert outage.told[0].startswith(f"MLflow at {outage.tracked.tracking_uri} cannot be written to (")
@@ -333,6 +340,20 @@ def test_outages_lose_no_point_and_double_none(outage: Outage) -> None:
     assert children[1].info.status == "FINISHED"
     client = MlflowClient(tracked.tracking_uri)
     assert [each.path for each in client.list_artifacts(parent.info.run_id)] == ["recipe.txt"]
+
+
+@pytest.mark.slow
+def test_an_outage_that_ends_while_the_end_waits_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_at_once(monkeypatch)
+    with unstarted(tmp_path) as server:
+        tracked, told = plan(tmp_path, f"mlflow.tracking_uri={server.uri}"), list[str]()
+        tracker = Tracker(tracked, tmp_path / "out", told.append, interval=0.1)
+        one_trial(tracker, 0, range(5))
+        starting = threading.Thread(target=server.start)
+        starting.start()
+        left = tracker.close(timeout=60)
+        starting.join()
+        assert left is None and [len(history(tracked, run)) for run in runs(tracked, "trial")] == [5]
 
 
 KILLED = """\

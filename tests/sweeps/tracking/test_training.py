@@ -67,6 +67,33 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     return Logged((first, second), run, uri, recipe, explained)
 
 
+def test_a_login_of_its_places_stays_in_its_own_folder(tmp_path: Path) -> None:
+    """MLflow has neither; what it has is enough to explain the training."""
+    mark, recipe = "MARKED-SECRET", validate(Recipe, parse(RECIPE, "r.yaml"))
+    model = recipe.model.model_copy(update={"unet": None, "load": f"sftp://me:{mark}@host/base"})
+    metrics = {"objective": 0.5, "slack/four": 0.02, "multiplier/four": 0.3}
+    outcome = {"four": ConstraintOutcome(0.1, 0.12, 0.02, 0.001, 0.3)}
+    checkpoint = f"sftp://me:{mark}@host/run/checkpoints/step-00000060"
+    result = Result("converged", "settled", 0.5, 0.001, outcome, "met", 60, 2.0, checkpoint, metrics)
+    points = [MetricPoint(30, metrics, time=31.0), MetricPoint(60, metrics, final=True, time=61.0)]
+    explained = Explained.of("r", points, result, recipe.model_copy(update={"model": model}))
+    folder, store = tmp_path / "run", tmp_path / "store"
+    for each in (folder, store):
+        each.mkdir()
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(point.to_json()) + "\n" for point in points))
+    (folder / "notes.txt").write_text(f"read from sftp://me:{mark}@host/base\n")
+    data = {"source": "huggingface", "name": "x", "recipe": {"token": f"sftp://me:{mark}@host"}, "examples": 2, "shape": [1]}
+    (folder / "data.json").write_text(json.dumps({**data, "digest": "d"}))
+    uri = empty_store(store)
+    run = log_training(uri, str(folder), folder, explained, "r.yaml")
+    assert MlflowClient(uri).get_run(run).data.params["model.load"] == "sftp://***@host/base"
+    files = [path for path in store.rglob("*") if path.is_file()]
+    assert {"result.json", "recipe.yaml", "notes.txt", "data.json"} <= {path.name for path in files}
+    assert [path for path in files if mark.encode() in path.read_bytes()] == []
+    assert [each.sentence for each in explain_run(run, uri).verdicts] == [each.sentence for each in explained.verdicts]
+    assert mark in (folder / "tracked" / "recipe.yaml").read_text(), "which continues from there"
+
+
 def test_a_training_is_logged_once_and_explained_from_there(logged: Logged) -> None:
     (first, second), run, client = logged.ids, logged.run, MlflowClient(logged.uri)
     assert first == second == run.info.run_id

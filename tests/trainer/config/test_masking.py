@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from dualsweep.trainer.config.masking import masked
+from dualsweep.trainer.config.masking import masked, masked_in, masked_json
 
 SECRET = "s3cr3tS3cr3tS3cr3tS3cr3t"
 HIDDEN = [
@@ -73,3 +75,12 @@ def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:
 def test_what_is_masked_stays_as_it_is(form: str) -> None:
     once = masked(form.format(SECRET))
     assert masked(once) == once
+
+
+def test_plain_data_keeps_its_form_and_hides_what_stands_at_a_key_named_like_a_secret() -> None:
+    place = f"sftp://me:{SECRET}@host/run"
+    plain = {"a": [place, 1.5, None, True], "data.args.password": SECRET, "note": "me@host", "secrets": 3}
+    hidden = {"a": ["sftp://***@host/run", 1.5, None, True], "data.args.password": "***", "note": "me@host", "secrets": 3}
+    assert masked_in(plain) == hidden
+    assert json.loads(masked_json(json.dumps(plain, separators=(",", ":")))) == hidden
+    assert masked_json(f"at {place}") == "at sftp://***@host/run" and masked_json("60") == "60"
