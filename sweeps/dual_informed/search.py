@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,7 +99,8 @@ class Search:
         return place(history.trials, history.pending, self.box, at, self.z, self.ideal, widest)
 
     def verdict(self, history: History) -> StopDecision:
-        """Whether another trial could narrow the band by more than the tolerance."""
+        """Whether another trial could narrow the band by more than the tolerance; one that is still running has not yet."""
+        history = replace(history, pending=history.pending[:0])
         tight = self._tight(history)
         if not len(history.trials) or not all(self._reached(history, each) for each in self._corners(tight)):
             return StopDecision(False, "the band is open: the tightest budgets were not reached yet")

@@ -134,6 +134,20 @@ def test_the_end_and_its_reason() -> None:
     assert done.stop and "narrower than the tolerance" in done.reason and done.gap <= 0.05
 
 
+def test_the_end_waits_for_the_tightest_corner_that_is_still_running() -> None:
+    """What is running may tell of a front that is steep there, and a trial whose process died tells nothing."""
+    case = problem("A1")
+    search = Search(box_of(case))
+    waiting = History(case.base(), np.zeros((0, 1)), case.tight[None])
+    assert not search.verdict(waiting).stop and "open" in search.verdict(waiting).reason
+    assert search.ask(waiting) != pytest.approx(case.tight)  # it is not asked for twice
+
+    exact = Search(box_of(case), tolerance=0.0)
+    crowded = np.linspace(-2, 0, 35)[:, None]
+    running = np.abs(crowded[:, 0] + 1) < 0.1
+    assert not exact.verdict(history_of(case, crowded[~running], crowded[running])).stop
+
+
 def test_noise_ends_it_too_and_so_do_budgets_that_run_out() -> None:
     case = problem("A1")
     narrow = Search(box_of(case), tolerance=0.05)
