@@ -16,6 +16,7 @@ from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.band import band
 from dualsweep.analysis.certified.contradictions import Contradiction, consistency
 from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.hull import QHULL_UP_TO
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.analysis.certified.surrogate import Surrogate
 from dualsweep.analysis.common_draws import correlations
@@ -31,6 +32,8 @@ _POINTS = 41
 #: Trials beyond these only narrow the band a little. Kriging solves for (1 + budgets) numbers a trial, some hundred times.
 _TRIALS, _NUMBERS = 200, 80
 _SLICED = 40
+#: Points of all slices together that may take linear programs, at some milliseconds each (`QHULL_UP_TO`).
+_PROGRAMS = 1000
 #: Contradictions, and trials, that are named one by one.
 _NAMED = 3
 
@@ -94,15 +97,17 @@ def _contradiction(trials: Sequence[Trial], contradiction: Contradiction) -> str
 def slices(record: SweepRecord, front: Front) -> list[Slice]:
     """Return every band there is to draw: one along each budget, through each trial of the front (at most 40) where it matters.
 
-    With several budgets and no front it goes through the least violating trial. Empty where no budget was searched, too few
-    trials say anything of the front, or there is no trial to slice through.
+    With several budgets and no front it goes through the least violating trial. Of more than 4 budgets it is drawn through fewer
+    trials, whose points take a linear program each, and of more than 24 not at all. Empty also where no budget was searched, too
+    few trials say anything of the front, or there is no trial to slice through.
     """
     budgets = record.budgets
     useful = [trial for trial in record.trials if _says_something(trial, budgets)]
     if not budgets or len(useful) < 2:
         return []
     box = _box(budgets)
-    through = _through(useful, front) if len(budgets) > 1 else [None]
+    most = _SLICED if len(budgets) <= QHULL_UP_TO else _PROGRAMS // (_POINTS * len(budgets))
+    through = _through(useful, front, most) if len(budgets) > 1 else [None]
     if not through:
         return []
     places, lines = [], []
@@ -168,10 +173,10 @@ def _evenly(trials: Sequence[Trial], most: int) -> list[Trial]:
     return [trials[int(place)] for place in np.linspace(0, len(trials) - 1, most)] if most else []
 
 
-def _through(useful: Sequence[Trial], front: Front) -> list[Trial | None]:
+def _through(useful: Sequence[Trial], front: Front, most: int) -> list[Trial | None]:
     ids = frozenset(trial.trial_id for trial in useful)
     shown = front.trials or ((front.least_violating,) if front.least_violating else ())
-    return [*_evenly([trial for trial in shown if trial.trial_id in ids], _SLICED)]
+    return [*_evenly([trial for trial in shown if trial.trial_id in ids], most)]
 
 
 def _numbers(budget: Budget, trials: Sequence[Trial]) -> Vector:
