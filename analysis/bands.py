@@ -15,7 +15,7 @@ import numpy as np
 from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.band import band
 from dualsweep.analysis.certified.contradictions import Contradiction, consistency
-from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.fixed import Fixed, along_plane, attained_with
 from dualsweep.analysis.certified.hull import QHULL_UP_TO
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.analysis.certified.surrogate import Surrogate
@@ -204,12 +204,12 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
     objective, reached, variances, values, errors, multipliers, measured = [], [], [], [], [], [], []
     for trial in trials:
         outcomes = {each.name: each for each in trial.constraints}
-        fixed = [each for each in trial.constraints if each.name not in searched]
+        fixed = [Fixed.of(each) for each in trial.constraints if each.name not in searched]
         f = sign * trial.metric(OBJECTIVE)
-        objective.append(f - sum(each.multiplier * each.slack for each in fixed))
-        reached.append(attained_with([Fixed.of(each) for each in fixed], f))
+        objective.append(along_plane(fixed, f))
+        reached.append(attained_with(fixed, f))
         own = known(trial.metric("objective_error")) ** 2
-        variances.append(own + sum((each.multiplier * known(each.slack_error)) ** 2 for each in fixed))
+        variances.append(own + sum((each.multiplier * each.error) ** 2 for each in fixed))
         values.append([to_b * outcomes[name].value for name, to_b in names])
         errors.append([known(outcomes[name].slack_error) for name, _ in names])
         multipliers.append([outcomes[name].multiplier for name, _ in names])

@@ -12,9 +12,10 @@ from scipy.stats import norm
 from dualsweep.analysis.certified.band import band
 from dualsweep.analysis.certified.contradictions import consistency, crossing_errors
 from dualsweep.analysis.certified.critical import bending, point_errors, point_margins
-from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.fixed import Fixed, along_plane, attained_with
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.analysis.certified.windows import windows
+from dualsweep.analysis.trials import ConstraintRecord
 from tests.analysis.certified.drawn import half_squares, measured, problem_of
 from tests.margins import Sampled
 
@@ -164,6 +165,26 @@ def test_a_fixed_budget_must_hold() -> None:
     assert attained_with([Fixed(0.1, 0.1, 2.0, equality=True)], 1.0) == pytest.approx(0.8)
     sides = band(replace(straight(3, 0.0), reached=np.full(3, np.inf)), GRID, 2.0)
     assert np.isinf(sides.upper).all() and np.isfinite(sides.lower).all()
+
+
+def test_the_band_of_a_resilient_budget_is_of_the_objective_with_the_cost_of_relaxing_it() -> None:
+    """min 1/2 (x² + y² + alpha u²) with 1 - x <= b searched and 1 - x - y <= u, whose budget is 0 but for what it gives way."""
+    alpha, rows = 2.0, []
+    for b in np.linspace(0.0, 0.9, 5):
+        x = max(1.0 - b, 1.0 / (2.0 + 1.0 / alpha))  # of x + y = 1 - u with y = lambda, u = lambda / alpha
+        price = max(0.0, (1.0 - x) / (1.0 + 1.0 / alpha))
+        relaxed = ConstraintRecord("two", 0.0, 0.0, -price / alpha, 0.0, price, relaxation=price / alpha)
+        fixed, f = [Fixed.of(relaxed)], 0.5 * (x**2 + price**2)
+        rows.append((b, 1.0 - x, x - price, along_plane(fixed, f), attained_with(fixed, f), f + 0.5 * price**2 / alpha))
+    b, values, prices, objective, reached, truth = np.array(rows).T
+    nothing = np.zeros((5, 1))
+    trials = Observations(
+        b[:, None], objective, values[:, None], prices[:, None], nothing[:, 0], nothing, nothing,
+        np.zeros(1, dtype=np.intp), np.zeros(1, dtype=np.bool_), reached=reached,
+    )  # fmt: skip
+    sides = band(trials, b[:, None], 2.0)
+    assert sides.lower == pytest.approx(truth) and sides.upper == pytest.approx(truth)
+    assert not consistency(trials, 2.0).contradictions
 
 
 # Contradictions -----------------------------------------------------------------------------------------------------------------
