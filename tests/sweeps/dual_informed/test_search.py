@@ -124,6 +124,27 @@ def test_equalities_begin_at_both_ends() -> None:
     assert len(asked) < 12
 
 
+def test_budgets_that_one_value_of_an_equality_makes_infeasible_are_asked_for_at_others() -> None:
+    """P*(a, b) = (a - 1/2)² + (1 - b)² with the value a met exactly, which leaves b at |a - 1/2| or more."""
+    search = Search(Box((Axis(0.0, 1.0, "equals"), Axis(0.0, 1.0))))
+
+    def solved(asked: Vector) -> Observations:
+        a, b = asked[:, 0], np.maximum(asked[:, 1], np.abs(asked[:, 0] - 0.5))
+        nothing = np.zeros(asked.shape)
+        return Observations(
+            asked, (a - 0.5) ** 2 + (1 - b) ** 2, np.column_stack([a, b]), np.column_stack([1 - 2 * a, 2 - 2 * b]),
+            nothing[:, 0], nothing, nothing, np.arange(2), np.array([True, False]),
+        )  # fmt: skip
+
+    missed, met = [[0.0, 0.0], [1.0, 0.0], [0.95, 0.3]], [[0.5, 0.0], [0.5, 1.0], [0.0, 1.0], [1.0, 1.0], [0.46, 0.54]]
+    history = History(solved(np.array(missed + met)), np.zeros((0, 2)), np.zeros((0, 2)))
+    asked = []
+    for _ in range(3):
+        asked.append(search.ask(history))
+        history = replace(history, trials=history.trials.joined(solved(asked[-1][None])))
+    assert any(a < 0.95 and b < 0.3 for a, b in asked)
+
+
 def test_the_end_and_its_reason() -> None:
     case = problem("A1")
     narrow = Search(box_of(case), tolerance=0.05)
