@@ -19,8 +19,8 @@ from dualsweep.analysis.certified.fixed import Fixed, along_plane, attained_with
 from dualsweep.analysis.certified.hull import QHULL_UP_TO
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.analysis.certified.surrogate import Surrogate
-from dualsweep.analysis.common_draws import correlations
-from dualsweep.analysis.front import Front
+from dualsweep.analysis.common_draws import correlations, read_draws, related
+from dualsweep.analysis.front import Front, find_front
 from dualsweep.analysis.noise import known, multiplier_errors
 from dualsweep.analysis.recommendation.words import listed
 from dualsweep.analysis.text import number
@@ -62,6 +62,14 @@ class Certificate:
 
     certified: bool = True
     sentences: tuple[str, ...] = ()
+
+
+def with_draws(record: SweepRecord, tracking_uri: str) -> SweepRecord:
+    """Return the record with what the trials drew that its bands rest on, as far as the store has it."""
+    useful = [trial for trial in record.trials if _says_something(trial, record.budgets)]
+    if not record.budgets or len(useful) < 2:
+        return record
+    return replace(record, drawn=read_draws(tracking_uri, _representative(useful, find_front(record), _TRIALS)))
 
 
 def certificate(record: SweepRecord, front: Front) -> Certificate:
@@ -215,7 +223,8 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
         multipliers.append([outcomes[name].multiplier for name, _ in names])
         measured.append([outcomes[name].multiplier_error for name, _ in names])
     prices, sizes = np.array(multipliers), np.column_stack([np.sqrt(variances), np.array(errors)]).ravel()
-    common = correlations([record.drawn.get(trial.trial_id) for trial in trials], [name for name, _ in names])
+    drawn, own_names = [record.drawn.get(trial.trial_id) for trial in trials], [name for name, _ in names]
+    common = correlations(drawn, own_names)
     if common is not None:
         turned = np.tile([sign, *(to_b for _, to_b in names)], len(trials))
         common = common * np.outer(turned * sizes, turned * sizes)
@@ -226,4 +235,5 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
         objective=np.array(objective), reached=np.array(reached), objective_error=np.sqrt(variances),
         values=np.array(values), value_errors=np.array(errors),
         multipliers=prices, multiplier_errors=multiplier_errors(measured, prices), covariance=common,
+        related=related(drawn, own_names),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 A sweep's trials have one seed, so their final evaluations meet the same images, noises and timesteps, and a hard draw is hard
 for all of them. The covariance of two means is that of the draws they share, paired one by one; where trials do not pair (another
-seed, other data, nothing kept) it is 0.
+seed, other data) it is 0, and where nothing was kept it is not known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from dualsweep.trainer.evaluation.draws_file import DRAWS, loaded, naming
 from dualsweep.trainer.evaluation.spread import mean_spread
 
 Vector = NDArray[np.float64]
-_MOST = 200
 #: Requests that a store may fail before it is asked no more: one that is away would be waited for with each.
 _FAILED = 3
 _log = logging.getLogger(__name__)
@@ -33,11 +32,11 @@ _log = logging.getLogger(__name__)
 def read_draws(tracking_uri: str, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
     """What single trainings drew in their final evaluations, by trial id; without those that kept nothing that can be read.
 
-    Of at most `_MOST` trials: each is a request to the store, and a band rests on no more.
+    Each trial is a request to the store.
     """
     judged = [each for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1]
     trial_draws, failures = dict[str, TrialDraws](), list[str]()
-    for trial in judged if len(judged) <= _MOST else ():
+    for trial in judged:
         try:
             data = _kept(tracking_uri, trial)
         except Exception as error:  # every store has an error of its own
@@ -49,10 +48,10 @@ def read_draws(tracking_uri: str, trials: Sequence[Trial]) -> dict[str, TrialDra
             if data is not None:
                 drawn, seed = loaded(data)
                 trial_draws[trial.trial_id] = TrialDraws(drawn, seed, *naming(data))
-        except ValueError:  # of another version: the trial counts as independent
+        except ValueError:  # of another version
             continue
     if failures:
-        _log.warning("what trials drew cannot be read (%s), so their errors count as independent", failures[0])
+        _log.warning("what trials drew cannot be read (%s), so the band takes each of them alone, and is wider", failures[0])
     return trial_draws
 
 
@@ -62,6 +61,23 @@ def _kept(tracking_uri: str, trial: Trial) -> bytes | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         return download(tracking_uri, trial, DRAWS, folder).read_bytes()
+
+
+def related(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Of which trials [n] it is known how their means of (f, g_1 .. g_K) vary with others': every draw of these was kept."""
+    return np.array([each is not None and _kept_all(each, names) for each in trials], dtype=np.bool_)
+
+
+def _kept_all(trial: TrialDraws, names: Sequence[str]) -> bool:
+    rows = trial.rows(names)
+    if rows is None:
+        return False
+    told = {column for draws in trial.drawn.sets if _tells(draws) for column in draws.columns}
+    return told >= set(np.flatnonzero(np.abs(rows).any(axis=0)).tolist())
+
+
+def _tells(draws: JointDraws) -> bool:
+    return len(draws.values) > 1 and bool(np.isfinite(draws.values).all())
 
 
 def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> Vector | None:
@@ -74,7 +90,7 @@ def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> V
         if trial is None or rows is None:
             continue
         for draws in trial.drawn.sets:
-            if len(draws.values) > 1 and np.isfinite(draws.values).all():
+            if _tells(draws):
                 groups.setdefault((trial.seed, draws.columns, draws.pool, draws.stratified), []).append(
                     (place, draws, rows[:, list(draws.columns)])
                 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dualsweep.analysis.bands import slices
-from dualsweep.analysis.common_draws import correlations
+from dualsweep.analysis.bands import slices, with_draws
+from dualsweep.analysis.common_draws import correlations, related
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.trial_draws import TrialDraws
 from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
+from dualsweep.trainer.evaluation.draws_file import DRAWS as FILE
 from dualsweep.trainer.evaluation.draws_file import loaded, naming, stored
 from tests.analysis.test_bands import sweep
 
@@ -55,6 +57,26 @@ def test_the_file_tells_which_constraint_is_which() -> None:
     data = stored(kept.drawn, 3, NAMES, (True, False))
     assert loaded(data)[1] == 3 and naming(data) == (NAMES, (True, False))
     assert naming(stored(kept.drawn, 3)) == ((), ())
+
+
+def test_of_many_trials_those_that_the_band_rests_on_are_read(tmp_path: Path) -> None:
+    """201 of them: without any draws their errors would have counted as independent."""
+    (tmp_path / FILE).write_bytes(stored(drawn(0, COMMON, count=50).drawn, 0, NAMES, (False, False)))
+    record = sweep(201)
+    record = replace(record, trials=tuple(replace(each, artifacts=tmp_path.as_uri()) for each in record.trials))
+    read = with_draws(record, f"sqlite:///{tmp_path}/mlflow.db").drawn
+    assert len(read) == 200
+    assert all(each.seed == 0 and each.names == NAMES for each in read.values())
+
+
+def test_whose_draws_are_known_in_every_expectation() -> None:
+    torn = drawn(1, COMMON)
+    joint, apart = torn.drawn.sets
+    torn = replace(torn, drawn=drawn_values(3, [joint, replace(apart, values=np.full_like(apart.values, np.nan))]))
+    trials = [drawn(0, COMMON), torn, None]
+    assert related(trials, ["four", "five"]).tolist() == [True, False, False]
+    assert related(trials, ["four"]).tolist() == [True, True, False]
+    assert related(trials, ["six"]).tolist() == [False, False, False]
 
 
 def test_common_draws_narrow_the_band_of_a_record() -> None:

@@ -11,6 +11,7 @@ from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.sweeps.dual_informed.placing import apart, improvements
 from dualsweep.sweeps.dual_informed.search import JUDGED_EACH_UP_TO, SPACING, History, Search, judged_at
+from tests.analysis.certified.drawn import measured
 from tests.analysis.certified.problems import Problem, problem
 from tests.analysis.certified.test_surrogate import box_of
 
@@ -167,6 +168,17 @@ def test_the_end_waits_for_the_tightest_corner_that_is_still_running() -> None:
     crowded = np.linspace(-2, 0, 35)[:, None]
     running = np.abs(crowded[:, 0] + 1) < 0.1
     assert not exact.verdict(history_of(case, crowded[~running], crowded[running])).stop
+
+
+def test_the_end_knows_of_no_means_over_trials_that_may_share_their_draws() -> None:
+    """Of 40 trials whose draws have a correlation of 0.9 the band was once narrower than the one that knows the correlation."""
+    case = problem("A1")
+    search, trials = Search(box_of(case), tolerance=0.0), measured(case, 40, 0.02, 0.9, 0)
+    unknown, told = (
+        search.verdict(History(each, np.zeros((0, 1)), np.zeros((0, 1))))
+        for each in (replace(trials, covariance=None, related=None), replace(trials, related=None))
+    )
+    assert unknown.gap >= told.gap > 0
 
 
 def test_noise_ends_it_too_and_so_do_budgets_that_run_out() -> None:
