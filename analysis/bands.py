@@ -18,6 +18,7 @@ from dualsweep.analysis.certified.contradictions import Contradiction, consisten
 from dualsweep.analysis.certified.fixed import Fixed, along_plane, attained_with
 from dualsweep.analysis.certified.hull import QHULL_UP_TO
 from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.seeds import widened
 from dualsweep.analysis.certified.surrogate import Surrogate
 from dualsweep.analysis.common_draws import correlations, read_draws, related
 from dualsweep.analysis.front import Front, find_front
@@ -222,7 +223,9 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
         errors.append([known(outcomes[name].slack_error) for name, _ in names])
         multipliers.append([outcomes[name].multiplier for name, _ in names])
         measured.append([outcomes[name].multiplier_error for name, _ in names])
-    prices, sizes = np.array(multipliers), np.column_stack([np.sqrt(variances), np.array(errors)]).ravel()
+    trainings, prices = np.array([trial.replicates for trial in trials]), np.array(multipliers)
+    figures = widened(np.column_stack([np.sqrt(variances), np.array(errors)]), trainings)
+    price_errors, sizes = widened(multiplier_errors(measured, prices), trainings), figures.ravel()
     drawn, own_names = [record.drawn.get(trial.trial_id) for trial in trials], [name for name, _ in names]
     common = correlations(drawn, own_names)
     if common is not None:
@@ -232,8 +235,8 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
     return replace(
         Observations.none(shared, box.signed),
         asked=np.array([[_asked(trial, each) for each in budgets] for trial in trials]) * signs,
-        objective=np.array(objective), reached=np.array(reached), objective_error=np.sqrt(variances),
-        values=np.array(values), value_errors=np.array(errors),
-        multipliers=prices, multiplier_errors=multiplier_errors(measured, prices), covariance=common,
+        objective=np.array(objective), reached=np.array(reached), objective_error=figures[:, 0],
+        values=np.array(values), value_errors=figures[:, 1:],
+        multipliers=prices, multiplier_errors=price_errors, covariance=common,
         related=related(drawn, own_names),
     )  # fmt: skip

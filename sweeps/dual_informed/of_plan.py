@@ -62,6 +62,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             {name: _sureness(each, largest) for name, each in bounded.items()},
             sign * attained if math.isfinite(attained) else None,
             math.isfinite(attained),
+            plan.sweep.seeds,
         )
     except ValueError:  # not all of it is finite
         return None
