@@ -1,8 +1,8 @@
 """Standard errors of means over few trainings, alike but for their seeds, as the band may take them: for those of normal figures.
 
 The variance s^2 between R seeds has R - 1 degrees of freedom, and is often far too small by luck where these are 1 or 2. All
-trials of a sweep together tell how such variances lie: as s_0^2 times an inverse chi-square of d_0 degrees of freedom, by the mean
-and the variance of log s^2. So of each trial the variance is (d_0 s_0^2 + (R - 1) s^2) / (d_0 + R - 1), but not below its own, and
+trials of a sweep together tell how such variances lie: as s_0^2 times an inverse chi-square of d_0 degrees of freedom, by the
+mean and the variance of log s^2. So of each trial it is (d_0 s_0^2 + (R - 1) s^2) / (d_0 + R - 1), but not below its own, and
 a margin is as many times a normal one as Student's t of d_0 + R - 1 degrees of freedom is.
 
 Source: Smyth, Linear models and empirical Bayes methods, Stat. Appl. Genet. Mol. Biol. 3, 2004, sections 5 and 6.2.
@@ -29,7 +29,7 @@ def widened(errors: Vector, trainings: NDArray[np.intp]) -> Vector:
     several = (trainings > 1) & (errors > 0)
     if not several.any():
         return errors
-    variances, own = errors[several] ** 2 * trainings[several], trainings[several] - 1.0
+    variances, own = errors[several] ** 2 * trainings[several], (trainings[several] - 1).astype(np.float64)
     typical, more = _prior(variances, own)
     shrunk = typical if np.isinf(more) else (more * typical + own * variances) / (more + own)
     degrees = np.minimum(own + more, own.sum())

@@ -10,11 +10,12 @@ from typing import Any
 
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.metric_names import EVALUATION
 from dualsweep.trainer.recipe.model import Schedule
 
 DEFAULTS = "dualsweep.defaults"
 _SAMPLER, _STEPS, _SCALE = "evaluation.sampler", "evaluation.sample_steps", "rollout.normalization_samples"
-_FRECHET = "eval/frechet"
+_FRECHET = f"{EVALUATION}frechet"
 
 
 def defaults(plan: Plan) -> dict[str, Any]:
