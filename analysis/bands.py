@@ -15,11 +15,13 @@ import numpy as np
 from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.band import band
 from dualsweep.analysis.certified.contradictions import Contradiction, consistency
-from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.fixed import Fixed, along_plane, attained_with
+from dualsweep.analysis.certified.hull import QHULL_UP_TO
 from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.seeds import widened
 from dualsweep.analysis.certified.surrogate import Surrogate
-from dualsweep.analysis.common_draws import correlations
-from dualsweep.analysis.front import Front
+from dualsweep.analysis.common_draws import correlations, read_draws, related
+from dualsweep.analysis.front import Front, find_front
 from dualsweep.analysis.noise import known, multiplier_errors
 from dualsweep.analysis.recommendation.words import listed
 from dualsweep.analysis.text import number
@@ -31,6 +33,8 @@ _POINTS = 41
 #: Trials beyond these only narrow the band a little. Kriging solves for (1 + budgets) numbers a trial, some hundred times.
 _TRIALS, _NUMBERS = 200, 80
 _SLICED = 40
+#: Points of all slices together that may take linear programs, at some milliseconds each (`QHULL_UP_TO`).
+_PROGRAMS = 1000
 #: Contradictions, and trials, that are named one by one.
 _NAMED = 3
 
@@ -59,6 +63,14 @@ class Certificate:
 
     certified: bool = True
     sentences: tuple[str, ...] = ()
+
+
+def with_draws(record: SweepRecord, tracking_uri: str) -> SweepRecord:
+    """Return the record with what the trials drew that its bands rest on, as far as the store has it."""
+    useful = [trial for trial in record.trials if _says_something(trial, record.budgets)]
+    if not record.budgets or len(useful) < 2:
+        return record
+    return replace(record, drawn=read_draws(tracking_uri, _representative(useful, find_front(record), _TRIALS)))
 
 
 def certificate(record: SweepRecord, front: Front) -> Certificate:
@@ -94,15 +106,17 @@ def _contradiction(trials: Sequence[Trial], contradiction: Contradiction) -> str
 def slices(record: SweepRecord, front: Front) -> list[Slice]:
     """Return every band there is to draw: one along each budget, through each trial of the front (at most 40) where it matters.
 
-    With several budgets and no front it goes through the least violating trial. Empty where no budget was searched, too few
-    trials say anything of the front, or there is no trial to slice through.
+    With several budgets and no front it goes through the least violating trial. Of more than 4 budgets it is drawn through fewer
+    trials, whose points take a linear program each, and of more than 24 not at all. Empty also where no budget was searched, too
+    few trials say anything of the front, or there is no trial to slice through.
     """
     budgets = record.budgets
     useful = [trial for trial in record.trials if _says_something(trial, budgets)]
     if not budgets or len(useful) < 2:
         return []
     box = _box(budgets)
-    through = _through(useful, front) if len(budgets) > 1 else [None]
+    most = _SLICED if len(budgets) <= QHULL_UP_TO else _PROGRAMS // (_POINTS * len(budgets))
+    through = _through(useful, front, most) if len(budgets) > 1 else [None]
     if not through:
         return []
     places, lines = [], []
@@ -168,10 +182,10 @@ def _evenly(trials: Sequence[Trial], most: int) -> list[Trial]:
     return [trials[int(place)] for place in np.linspace(0, len(trials) - 1, most)] if most else []
 
 
-def _through(useful: Sequence[Trial], front: Front) -> list[Trial | None]:
+def _through(useful: Sequence[Trial], front: Front, most: int) -> list[Trial | None]:
     ids = frozenset(trial.trial_id for trial in useful)
     shown = front.trials or ((front.least_violating,) if front.least_violating else ())
-    return [*_evenly([trial for trial in shown if trial.trial_id in ids], _SLICED)]
+    return [*_evenly([trial for trial in shown if trial.trial_id in ids], most)]
 
 
 def _numbers(budget: Budget, trials: Sequence[Trial]) -> Vector:
@@ -199,18 +213,21 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
     objective, reached, variances, values, errors, multipliers, measured = [], [], [], [], [], [], []
     for trial in trials:
         outcomes = {each.name: each for each in trial.constraints}
-        fixed = [each for each in trial.constraints if each.name not in searched]
+        fixed = [Fixed.of(each) for each in trial.constraints if each.name not in searched]
         f = sign * trial.metric(OBJECTIVE)
-        objective.append(f - sum(each.multiplier * each.slack for each in fixed))
-        reached.append(attained_with([Fixed.of(each) for each in fixed], f))
+        objective.append(along_plane(fixed, f))
+        reached.append(attained_with(fixed, f))
         own = known(trial.metric("objective_error")) ** 2
-        variances.append(own + sum((each.multiplier * known(each.slack_error)) ** 2 for each in fixed))
+        variances.append(own + sum((each.multiplier * each.error) ** 2 for each in fixed))
         values.append([to_b * outcomes[name].value for name, to_b in names])
         errors.append([known(outcomes[name].slack_error) for name, _ in names])
         multipliers.append([outcomes[name].multiplier for name, _ in names])
         measured.append([outcomes[name].multiplier_error for name, _ in names])
-    prices, sizes = np.array(multipliers), np.column_stack([np.sqrt(variances), np.array(errors)]).ravel()
-    common = correlations([record.drawn.get(trial.trial_id) for trial in trials], [name for name, _ in names])
+    trainings, prices = np.array([trial.replicates for trial in trials]), np.array(multipliers)
+    figures = widened(np.column_stack([np.sqrt(variances), np.array(errors)]), trainings)
+    price_errors, sizes = widened(multiplier_errors(measured, prices), trainings), figures.ravel()
+    drawn, own_names = [record.drawn.get(trial.trial_id) for trial in trials], [name for name, _ in names]
+    common = correlations(drawn, own_names)
     if common is not None:
         turned = np.tile([sign, *(to_b for _, to_b in names)], len(trials))
         common = common * np.outer(turned * sizes, turned * sizes)
@@ -218,7 +235,8 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
     return replace(
         Observations.none(shared, box.signed),
         asked=np.array([[_asked(trial, each) for each in budgets] for trial in trials]) * signs,
-        objective=np.array(objective), reached=np.array(reached), objective_error=np.sqrt(variances),
-        values=np.array(values), value_errors=np.array(errors),
-        multipliers=prices, multiplier_errors=multiplier_errors(measured, prices), covariance=common,
+        objective=np.array(objective), reached=np.array(reached), objective_error=figures[:, 0],
+        values=np.array(values), value_errors=figures[:, 1:],
+        multipliers=prices, multiplier_errors=price_errors, covariance=common,
+        related=related(drawn, own_names),
     )  # fmt: skip

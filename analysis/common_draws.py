@@ -2,7 +2,8 @@
 
 A sweep's trials have one seed, so their final evaluations meet the same images, noises and timesteps, and a hard draw is hard
 for all of them. The covariance of two means is that of the draws they share, paired one by one; where trials do not pair (another
-seed, other data, nothing kept) it is 0.
+seed, other data) it is 0, and where nothing was kept it is not known. What values are measured with (a scale of rewards, a judge)
+errs alike for all trials, too.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.evaluation.drawn import JointDraws
 from dualsweep.trainer.evaluation.draws_file import DRAWS, loaded, naming
-from dualsweep.trainer.evaluation.spread import mean_spread
+from dualsweep.trainer.evaluation.spread import MeanSpread
 
 Vector = NDArray[np.float64]
-_MOST = 200
 #: Requests that a store may fail before it is asked no more: one that is away would be waited for with each.
 _FAILED = 3
 _log = logging.getLogger(__name__)
@@ -33,11 +33,11 @@ _log = logging.getLogger(__name__)
 def read_draws(tracking_uri: str, trials: Sequence[Trial]) -> dict[str, TrialDraws]:
     """What single trainings drew in their final evaluations, by trial id; without those that kept nothing that can be read.
 
-    Of at most `_MOST` trials: each is a request to the store, and a band rests on no more.
+    Each trial is a request to the store.
     """
     judged = [each for each in trials if each.status in JUDGED_STATUSES and each.replicates == 1]
     trial_draws, failures = dict[str, TrialDraws](), list[str]()
-    for trial in judged if len(judged) <= _MOST else ():
+    for trial in judged:
         try:
             data = _kept(tracking_uri, trial)
         except Exception as error:  # every store has an error of its own
@@ -49,10 +49,10 @@ def read_draws(tracking_uri: str, trials: Sequence[Trial]) -> dict[str, TrialDra
             if data is not None:
                 drawn, seed = loaded(data)
                 trial_draws[trial.trial_id] = TrialDraws(drawn, seed, *naming(data))
-        except ValueError:  # of another version: the trial counts as independent
+        except ValueError:  # of another version
             continue
     if failures:
-        _log.warning("what trials drew cannot be read (%s), so their errors count as independent", failures[0])
+        _log.warning("what trials drew cannot be read (%s), so the band takes each of them alone, and is wider", failures[0])
     return trial_draws
 
 
@@ -64,25 +64,31 @@ def _kept(tracking_uri: str, trial: Trial) -> bytes | None:
         return download(tracking_uri, trial, DRAWS, folder).read_bytes()
 
 
+def related(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Of which trials [n] it is known how their means of (f, g_1 .. g_K) vary with others': every draw of these was kept."""
+    return np.array([each is not None and _kept_all(each, names) for each in trials], dtype=np.bool_)
+
+
+def _kept_all(trial: TrialDraws, names: Sequence[str]) -> bool:
+    rows = trial.rows(names)
+    if rows is None:
+        return False
+    told = {column for draws in trial.drawn.sets if _tells(draws) for column in draws.columns}
+    return told >= set(np.flatnonzero(np.abs(rows).any(axis=0)).tolist())
+
+
+def _tells(draws: JointDraws) -> bool:
+    return len(draws.values) > 1 and bool(np.isfinite(draws.values).all())
+
+
 def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> Vector | None:
     """Correlations [n (1 + K), n (1 + K)] of the trials' means of (f, g_1 .. g_K), trial by trial; None where no two pair."""
     width = 1 + len(names)
     covariance, pairs = np.zeros([len(trials) * width] * 2), False
-    groups: dict[tuple[object, ...], list[tuple[int, JointDraws, Vector]]] = {}
-    for place, trial in enumerate(trials):
-        rows = trial.rows(names) if trial is not None else None
-        if trial is None or rows is None:
-            continue
-        for draws in trial.drawn.sets:
-            if len(draws.values) > 1 and np.isfinite(draws.values).all():
-                groups.setdefault((trial.seed, draws.columns, draws.pool, draws.stratified), []).append(
-                    (place, draws, rows[:, list(draws.columns)])
-                )
-    for members in groups.values():
-        for alike in _paired(members):
-            pairs = pairs or len(alike) > 1
-            at = np.concatenate([np.arange(width) + place * width for place, _, _ in alike])
-            covariance[np.ix_(at, at)] += _spread(alike)
+    for alike in _alike(trials, names):
+        pairs = pairs or len(alike) > 1
+        at = np.concatenate([np.arange(width) + place * width for place, _ in alike])
+        covariance[np.ix_(at, at)] += _covariance([spread for _, spread in alike])
     sizes = np.sqrt(np.diag(covariance))
     if not pairs:
         return None
@@ -91,6 +97,25 @@ def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> V
     correlation = np.where(np.isfinite(correlation), correlation, 0.0)
     np.fill_diagonal(correlation, 1.0)
     return correlation
+
+
+def _alike(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> list[list[tuple[int, MeanSpread]]]:
+    """Trials' places with what they drew, in groups that drew the same: the same units, or the same to measure values with."""
+    groups: dict[tuple[object, ...], list[Member]] = {}
+    scales: dict[tuple[object, ...], list[tuple[int, MeanSpread]]] = {}
+    for place, trial in enumerate(trials):
+        rows = trial.rows(names) if trial is not None else None
+        if trial is None or rows is None:
+            continue
+        for draws in trial.drawn.sets:
+            if _tells(draws):
+                key = (trial.seed, draws.columns, draws.pool, draws.stratified)
+                groups.setdefault(key, []).append((place, draws, rows[:, list(draws.columns)]))
+        # Scales of other samples, and judges of other images, are about independent by what they put in, whatever their seed.
+        for number, (calibration, spread) in enumerate(trial.drawn.calibrated(rows)):
+            scales.setdefault((number, calibration.columns, len(spread.shares)), []).append((place, spread))
+    paired = [alike for members in groups.values() for alike in _paired(members)]
+    return [[(place, draws.spread(rows)) for place, draws, rows in alike] for alike in paired] + list(scales.values())
 
 
 Member = tuple[int, JointDraws, Vector]
@@ -121,9 +146,15 @@ def _same(one: JointDraws, other: JointDraws) -> bool:
     return True
 
 
-def _spread(alike: Sequence[Member]) -> Vector:
-    """The covariance of all their means, on the draws that all have."""
-    stages = min((each.stages for _, each, _ in alike), key=sum)
-    members = [(each.first(stages), rows) for _, each, rows in alike]
-    values, kept = np.concatenate([each.told() @ rows.T for each, rows in members], axis=1), members[0][0]
-    return mean_spread(values, stages, kept.stratified, kept.units, kept.strata).covariance
+def _covariance(spreads: Sequence[MeanSpread]) -> Vector:
+    """The covariance of all their means, by what each unit or draw put into them: nothing into those that did not have it.
+
+    So of two trials, of which one went on for longer, it is that of the draws they share: rho s_1 s_2 sqrt(n_1 / n_2).
+    """
+    numbers = np.unique(np.concatenate([each.numbers for each in spreads]))
+    width = spreads[0].shares.shape[1]
+    shares = np.zeros((len(numbers), len(spreads) * width))
+    for place, each in enumerate(spreads):
+        shares[np.searchsorted(numbers, each.numbers), place * width : (place + 1) * width] = each.shares
+    result: Vector = shares.T @ shares
+    return result

@@ -49,7 +49,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         ReviewError: no store, experiment or sweep of that name, or its tags are not a sweep's.
     """
     from dualsweep.analysis.amortised import read_amortised  # loads numpy, which importing this file must not
-    from dualsweep.analysis.common_draws import read_draws
+    from dualsweep.analysis.bands import with_draws
 
     client = open_client(tracking_uri)
     experiment, parent = _find_parent(client, tracking_uri, sweep)
@@ -59,7 +59,7 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
     found, amortised = _children(client, experiment.experiment_id, parent.info.run_id, budgets)
     trials = judge(found, list(objectives))
     decide = read_required(tags[TAG], parent.info.run_id) if TAG in tags else required_of(trials, budgets, objectives)
-    return SweepRecord(
+    record = SweepRecord(
         experiment_id=experiment.experiment_id,
         experiment_name=experiment.name,
         parent_run_id=parent.info.run_id,
@@ -69,12 +69,12 @@ def read_sweep(tracking_uri: str, sweep: str) -> SweepRecord:
         sampler=parent.data.params.get("sampler.name", ""),
         sampler_seed=parent.data.params.get("sampler.seed", ""),
         budgets=budgets,
-        drawn=read_draws(tracking_uri, trials) if budgets else {},
         required=decide,
         maximizes=_maximizes(parent, objectives),
         prefer=read_preference(tags.get(PREFER), parent.info.run_id),
         amortised=read_amortised(client, amortised),
     )
+    return with_draws(record, tracking_uri)
 
 
 def _find_parent(client: MlflowClient, tracking_uri: str, sweep: str) -> tuple[Experiment, Run]:

@@ -61,8 +61,9 @@ def band(trials: Observations, at: Vector, z: float, ideal: float = -np.inf) -> 
         return Band(np.full(len(at), ideal), np.full(len(at), np.inf), np.zeros(len(at)))
     everywhere, count = np.concatenate([at, trials.attained]), len(at)
     agreed, reached = consistency(trials, z), np.isfinite(trials.points)
-    weights = np.concatenate([windows(trials.attained, reached), edges(trials.attained, reached)])
-    below = windows(trials.landed, agreed.usable)
+    averaged = trials.averaged
+    weights = np.concatenate([windows(trials.attained, reached, averaged), edges(trials.attained, reached & averaged)])
+    below = windows(trials.landed, agreed.usable, averaged)
     choices = Planes.choices(trials, below, agreed.allowed, everywhere)
     margins, points = point_margins(trials, weights), weights @ np.where(reached, trials.points, 0.0)
     c, lower = _narrowest(choices, critical(trials, choices, weights, z), margins)

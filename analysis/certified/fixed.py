@@ -20,21 +20,30 @@ class _Outcome(Protocol):
     def slack_error(self) -> float: ...
     @property
     def multiplier(self) -> float: ...
+    @property
+    def relaxation(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """How a constraint whose budget is not searched ended: slack (below 0 where it is missed), its error, the multiplier."""
+    """How a constraint whose budget is not searched ended: slack (below 0 where it is missed), its error, the multiplier.
+
+    A resilient budget that has given way by u = lambda / alpha has the slack to where it stands now, and `relaxed`, the cost
+    alpha u^2 / 2 = lambda u / 2 of that. The front is then that of the objective with this cost, which is what such a training
+    minimises: it is convex with the slopes -lambda, while the front of the objective alone is neither.
+    """
 
     slack: float
     error: float
     multiplier: float
     equality: bool = False
+    relaxed: float = 0.0
 
     @classmethod
     def of(cls, outcome: _Outcome) -> Self:
         equality = bool(getattr(outcome, "equality", False)) or getattr(outcome, "kind", None) == "equals"
-        return cls(outcome.slack, known(outcome.slack_error), outcome.multiplier, equality)
+        slack, cost = outcome.slack + outcome.relaxation, 0.5 * outcome.multiplier * outcome.relaxation
+        return cls(slack, known(outcome.slack_error), outcome.multiplier, equality, cost)
 
     @property
     def missed(self) -> bool:
@@ -51,6 +60,11 @@ class Fixed:
 def attained_with(fixed: Sequence[Fixed], objective: float) -> float:
     """The minimised `objective` that a trial attained with every fixed constraint met; inf where one does not hold.
 
-    It is not f - lambda . s: that is the trial's plane where these are met exactly, which lies below the front.
+    It is not `along_plane`, which lies below the front.
     """
-    return math.inf if any(each.missed for each in fixed) else objective + sum(each.given for each in fixed)
+    return math.inf if any(each.missed for each in fixed) else objective + sum(each.given + each.relaxed for each in fixed)
+
+
+def along_plane(fixed: Sequence[Fixed], objective: float) -> float:
+    """The minimised `objective` moved along a trial's plane to where every fixed constraint is met exactly: f - lambda . s."""
+    return objective + sum(each.relaxed - each.multiplier * each.slack for each in fixed)

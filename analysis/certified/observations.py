@@ -46,8 +46,11 @@ class Observations:
     #: have budgets that are not searched: then `objective` is moved along the trial's plane to where these are met exactly.
     reached: Vector | None = None
     #: Covariance of the errors [n (1 + K), n (1 + K)] of (f, g_1 .. g_K), trial by trial, where trials were measured on common
-    #: draws; None where errors are independent. Its diagonal is that of the errors.
+    #: draws; None where nothing is known to vary together. Its diagonal is that of the errors.
     covariance: Vector | None = None
+    #: Of which trials [n] it is known how their errors vary with the others': as `covariance` has it, not at all where that is
+    #: None. Left out, of all with a `covariance`, else of none.
+    related: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.objective)
@@ -101,6 +104,11 @@ class Observations:
     def points(self) -> Vector:
         """The objectives [n] that were attained at `attained`; inf where none was."""
         return self.objective if self.reached is None else self.reached
+
+    @property
+    def averaged(self) -> NDArray[np.bool_]:
+        """Which trials [n] means may be taken over: others may err all alike, and their mean as much as each of them."""
+        return np.full(len(self), self.covariance is not None) if self.related is None else self.related
 
     @property
     def variances(self) -> Vector:
@@ -170,6 +178,8 @@ class Observations:
             width = 1 + len(self.shared)
             parts = [each.errors_covariance.reshape([len(each) * width] * 2) for each in (self, other)]
             both["covariance"] = block_diag(*parts)
+        if "covariance" in both or self.related is not None or other.related is not None:
+            both["related"] = np.concatenate([self.averaged, other.averaged])
         return replace(self, **both)
 
     def predicted(self, at: Vector, objective: Vector, prices: Vector) -> Observations:
@@ -180,6 +190,7 @@ class Observations:
         return replace(
             self, asked=at, objective=objective, values=at[:, self.shared], multipliers=multipliers,
             objective_error=np.zeros(len(at)), value_errors=nothing, multiplier_errors=nothing, reached=None, covariance=None,
+            related=None,
         )  # fmt: skip
 
     def _over_budgets(self, each: Vector) -> Vector:

@@ -2,6 +2,9 @@
 
 A mean of planes below a convex front is a plane below it, and a mean of points above it is a point above it. A mean over k
 neighbours with independent errors has 1 / sqrt(k) of one's error, and lies off the front by the square of their distance only.
+Where it is not known how errors vary together, as of trials on common draws that were not kept, they may be the same in all: then
+there are no means, and to take errors for independent makes the largest of them larger, never smaller (Royen, Far East J. Theor.
+Stat. 48, 2014).
 """
 
 from __future__ import annotations
@@ -18,15 +21,14 @@ from dualsweep.analysis.certified.observations import Vector
 _EDGES_UP_TO = 40
 
 
-def windows(points: Vector, usable: NDArray[np.bool_]) -> Vector:
-    """Weights [P, n], rows that sum to 1: each of the `usable` [n] trials, and means over its 2, 4, 8, … nearest ones.
+def windows(points: Vector, usable: NDArray[np.bool_], averaged: NDArray[np.bool_]) -> Vector:
+    """Weights [P, n], rows that sum to 1: each of the `usable` [n] trials, and means over 2, 4, 8, … near `averaged` [n].
 
     Nearness is that of `points` [n, m] in units of their range. Windows hold at most 1 / 4^m of the trials, beyond which they
     bend too much to help. The larger they are, the fewer: each is a quarter of its size from the next, or so.
     """
-    size = len(points)
-    rows = np.flatnonzero(usable)
-    own = np.eye(size)[rows]
+    size, rows = len(points), np.flatnonzero(usable & averaged)
+    own = np.eye(size)[usable]
     if len(rows) < 2:
         return own
     chosen = points[rows]

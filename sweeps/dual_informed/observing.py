@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.observations import Observations, Vector
+from dualsweep.analysis.certified.seeds import widened
 from dualsweep.analysis.trials import Budget
 from dualsweep.sweeps.dual_informed.outcome import ATTRIBUTE, Outcome
 from dualsweep.sweeps.dual_informed.search import History
@@ -125,6 +126,9 @@ class Translator:
                     f"an outcome must tell of every constraint with a searched budget, but got nothing of {missing}; "
                     f"it has {sorted(outcome.values)}"
                 )
+        trainings = np.array([each.trainings for each in outcomes])
+        errors = np.array([[each.value_errors.get(name, 0.0) for name, _ in names] for each in outcomes])
+        price_errors = np.array([[each.multiplier_errors.get(name, 0.0) for name, _ in names] for each in outcomes])
         return replace(
             self._nothing(),
             asked=asked,
@@ -132,9 +136,9 @@ class Translator:
             reached=np.array([self._reached(each) for each in outcomes]),
             values=np.array([[sign * each.values[name] for name, sign in names] for each in outcomes]),
             multipliers=np.array([[each.multipliers[name] for name, _ in names] for each in outcomes]),
-            objective_error=np.array([each.objective_error for each in outcomes]),
-            value_errors=np.array([[each.value_errors.get(name, 0.0) for name, _ in names] for each in outcomes]),
-            multiplier_errors=np.array([[each.multiplier_errors.get(name, 0.0) for name, _ in names] for each in outcomes]),
+            objective_error=widened(np.array([each.objective_error for each in outcomes]), trainings),
+            value_errors=widened(errors, trainings),
+            multiplier_errors=widened(price_errors, trainings),
         )
 
     def _reached(self, outcome: Outcome) -> float:

@@ -6,7 +6,7 @@ import math
 
 from optuna.samplers import BaseSampler
 
-from dualsweep.analysis.certified.fixed import Fixed, attained_with
+from dualsweep.analysis.certified.fixed import Fixed, along_plane, attained_with
 from dualsweep.analysis.noise import known
 from dualsweep.sweeps.dual_informed.observing import Translator
 from dualsweep.sweeps.dual_informed.outcome import Outcome
@@ -37,7 +37,8 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     """What a trial says of the front over the searched budgets; None where it ended without numbers, or none is searched.
 
     Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
-    with these met exactly; what was attained is the objective itself, where they hold. A standard error that could not be
+    with these met exactly; what was attained is the objective itself, where they hold. One that is resilient is met where its
+    budget stands now, and what that cost is added (`Fixed`). A standard error that could not be
     measured counts as 0, as it does where feasibility is judged. A multiplier's error is the measured one, but at least `_LEAST`
     of the largest multiplier, since no model minimises its Lagrangian exactly; of one that was not measured it is as large as a
     run must have it to count as settled. A multiplier of 0, which the projection holds there, is exact.
@@ -46,14 +47,14 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
     if not searched or result.status in ("failed", "diverged", "stopped"):
         return None
     sign = -1.0 if plan.recipe.maximizes else 1.0
-    fixed = [each for name, each in result.constraints.items() if name not in searched]
+    fixed = [Fixed.of(each) for name, each in result.constraints.items() if name not in searched]
     bounded = {name: each for name, each in result.constraints.items() if name in searched}
-    variance = known(result.objective_error) ** 2 + sum((each.multiplier * known(each.slack_error)) ** 2 for each in fixed)
+    variance = known(result.objective_error) ** 2 + sum((each.multiplier * each.error) ** 2 for each in fixed)
     largest = max((abs(each.multiplier) for each in bounded.values()), default=0.0)
-    attained = attained_with([Fixed.of(each) for each in fixed], sign * result.objective)
+    attained = attained_with(fixed, sign * result.objective)
     try:
         return Outcome(
-            result.objective - sign * sum(each.multiplier * each.slack for each in fixed),
+            sign * along_plane(fixed, sign * result.objective),
             {name: each.value for name, each in bounded.items()},
             {name: each.multiplier for name, each in bounded.items()},
             math.sqrt(variance),
@@ -61,6 +62,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             {name: _sureness(each, largest) for name, each in bounded.items()},
             sign * attained if math.isfinite(attained) else None,
             math.isfinite(attained),
+            plan.sweep.seeds,
         )
     except ValueError:  # not all of it is finite
         return None

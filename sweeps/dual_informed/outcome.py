@@ -12,7 +12,8 @@ is what `report(trial, Outcome(0.31, {"four": 0.118}, {"four": 0.27}))` writes, 
 - `attained` is the objective that was attained, where it is not `objective`: that is moved along the trial's plane to where
   constraints whose budgets are not searched are met exactly, and a model that keeps them with room attained more. `attains` is
   false of a model that does not keep them, which attained nothing.
-- errors are standard errors; left out, they are 0, and the band takes what it is told for exact.
+- errors are standard errors; left out, they are 0, and the band takes what it is told for exact. Of a mean over several
+  `trainings`, alike but for their seeds, they are told by its scatter, which of few trainings is known badly.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Outcome:
     multiplier_errors: Mapping[str, float] = field(default_factory=dict)
     attained: float | None = None
     attains: bool = True
+    trainings: int = 1
 
     def __post_init__(self) -> None:
         if set(self.values) != set(self.multipliers):

@@ -5,7 +5,7 @@
    what was attained there; where two trials fail there without an outcome, halfway to the loose end. With equalities, whose
    budgets have no tight end, the corners at both of their ends come first.
 3. Then `placing.place`, at least `SPACING` of the box away from every other trial (nearer, noise would be bisected) and never
-   at budgets all at least as tight as some that proved infeasible.
+   at budgets all at least as tight as some that proved infeasible (for an equality: at the same value).
 4. The end is reached where no trial could narrow the band by more than the tolerance; of many trials it is judged after some
    of them only (`judged_at`).
 """
@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,7 +99,8 @@ class Search:
         return place(history.trials, history.pending, self.box, at, self.z, self.ideal, widest)
 
     def verdict(self, history: History) -> StopDecision:
-        """Whether another trial could narrow the band by more than the tolerance."""
+        """Whether another trial could narrow the band by more than the tolerance; one that is still running has not yet."""
+        history = replace(history, pending=history.pending[:0])
         tight = self._tight(history)
         if not len(history.trials) or not all(self._reached(history, each) for each in self._corners(tight)):
             return StopDecision(False, "the band is open: the tightest budgets were not reached yet")
@@ -143,13 +144,16 @@ class Search:
         return np.where(self.box.signed | (beyond <= MISSED), 0.0, beyond)
 
     def _tight(self, history: History) -> Vector:
-        """The tight corner in units [m]: 0, or looser where that proved infeasible."""
+        """The tight corner in units [m]: 0, or looser where that proved infeasible.
+
+        At one value of an equality that proves nothing of the others, so beside equalities no outcome moves it.
+        """
         tight, trials = np.zeros(len(self.box.axes)), history.trials
         missed, attained = self._missed(trials), self.box.to_units(trials.attained)
         for _ in range(_HALVINGS):
             corner = self.box.to_budgets(tight[None])
             there = np.flatnonzero((apart(self.box, trials.asked, corner) < SPACING) & missed.any(axis=1))
-            if len(there):
+            if len(there) and not self.box.signed.any():
                 best = there[int(np.argmin(missed[there].max(axis=1)))]
                 moved = np.where(missed[best] > 0, np.clip(attained[best], tight, 1.0), tight)
             elif (apart(self.box, history.failed, corner) < SPACING).sum() >= _TRIES:
@@ -163,7 +167,9 @@ class Search:
         """Which budgets `at` keep their distance, lie in the shrunk box and are not known to be infeasible."""
         trials = history.trials
         infeasible = trials.asked[self._missed(trials).any(axis=1)]
-        hopeless = np.any(np.all(at[:, None, :] <= infeasible[None, :, :] + 1e-12, axis=2), axis=1)
+        beyond = at[:, None, :] - infeasible[None, :, :]
+        as_tight = np.where(self.box.signed, np.abs(beyond), beyond) <= 1e-12  # of an equality at the same value only
+        hopeless = np.any(np.all(as_tight, axis=2), axis=1)
         inside = np.all(self.box.to_units(at) >= tight - 1e-9, axis=1)
         return np.asarray(at[inside & ~hopeless & (apart(self.box, at, history.taken) >= SPACING)])
 

@@ -30,6 +30,7 @@ from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.records.trial_record import recorded, trial_name
 from dualsweep.sweeps.records.trial_start import ATTRIBUTE as START
 from dualsweep.sweeps.records.trial_start import ProposedTrial, TrialStart
+from dualsweep.sweeps.studies.defaults import DEFAULTS, changed, defaults
 from dualsweep.sweeps.studies.kept import asked_again, begun, begun_with, keep_begun_with, kept_at, remembered, was_damaged
 from dualsweep.sweeps.studies.memory import MemoryStudy
 from dualsweep.sweeps.studies.samplers import decode, distributions, kept_params, sampler_for
@@ -62,7 +63,7 @@ class Study:
         """
         output.mkdir(parents=True, exist_ok=True)
         self.plan = plan
-        #: What a user should know of the trials taken over from other sweeps, in words.
+        #: What a user should know of trials taken over from other sweeps and of defaults changed since, in words.
         self.said: tuple[str, ...] = ()
         self._judged: tuple[int, str | None] | None = None  # the end is judged once for each trial that has ended
         self._memory = MemoryStudy(plan)
@@ -84,9 +85,9 @@ class Study:
     def _begin(self, output: Path) -> None:
         own = self._study.user_attrs.get(_FINGERPRINT)
         before = begun_with(output)
-        for kept in (own, before):
-            if kept is not None:
-                check_unchanged(self.plan, kept)
+        defaults_then = self._study.user_attrs.get(DEFAULTS)
+        for kept in (each for each in (own, before) if each is not None):
+            check_unchanged(self.plan, kept, defaults_then)
         self._taken_over = sum(WARM in each.user_attrs for each in self._trials())
         lost = was_damaged(output) or (own is None and before is not None and self.plan.storage is None)
         # A trial goes on from what it left, so that another problem's must not be here.
@@ -102,6 +103,9 @@ class Study:
             with _quiet():
                 self._study.set_metric_names(list(self.plan.objectives))  # what the dashboard shows
             self._study.set_user_attr(_FINGERPRINT, fingerprint(self.plan))
+            self._study.set_user_attr(DEFAULTS, defaults(self.plan))
+        else:
+            self.said += changed(self.plan, defaults_then)
         if before is None:
             keep_begun_with(output, fingerprint(self.plan))
         if lost:

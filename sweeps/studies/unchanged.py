@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.studies.defaults import defaults_of_0_1
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.wording import show
@@ -39,16 +40,19 @@ def fingerprint(plan: Plan) -> dict[str, Any]:
     return plain
 
 
-def check_unchanged(plan: Plan, kept: Mapping[str, Any]) -> None:
+def check_unchanged(plan: Plan, kept: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> None:
     """Compares a plan with the fingerprint of the one its study was begun with.
+
+    What the recipe left out then may be written as the `defaults` of then, by their dotted names; None for those of 0.1.
 
     Raises:
         InputError: with one problem for each part that differs.
     """
-    now = fingerprint(plan)
+    now, known = fingerprint(plan), defaults_of_0_1(plan) if defaults is None else defaults
     problems = []
     for part in dict.fromkeys([*now, *kept]):
         before, after = _flat(kept.get(part), (part,)), _flat(now.get(part), (part,))
+        after = {keys: each for keys, each in after.items() if keys in before or not _was_default(keys, each, known)}
         if before != after or (part == "objectives" and list(kept[part]) != list(now[part])):
             keys = next((keys for keys in [*after, *before] if before.get(keys) != after.get(keys)), None)
             if keys is not None:
@@ -57,6 +61,11 @@ def check_unchanged(plan: Plan, kept: Mapping[str, Any]) -> None:
                 problems.append(_problem(plan, (part,), list(kept[part]), list(now[part])))
     if problems:
         raise InputError(problems)
+
+
+def _was_default(keys: tuple[str | int, ...], value: Any, defaults: Mapping[str, Any]) -> bool:
+    name = ".".join(map(str, keys[1:]))
+    return keys[0] == "recipe" and name in defaults and defaults[name] == value
 
 
 def _flat(value: Any, keys: tuple[str | int, ...]) -> dict[tuple[str | int, ...], Any]:

@@ -26,20 +26,23 @@ from tests.analysis.page import text_in
 COSTS = {"four": 0.004, "five": 0.002}
 
 
-def known(budgets: Mapping[str, float]) -> float:
-    return 0.05 + sum(COSTS[name] / budget for name, budget in budgets.items())
+def known(budgets: Mapping[str, float], costs: Mapping[str, float] = COSTS) -> float:
+    return 0.05 + sum(costs[name] / budget for name, budget in budgets.items())
 
 
-def sweep(count: int, *, names: tuple[str, ...] = ("four",), maximize: bool = False, at_least: bool = False) -> SweepRecord:
+def sweep(
+    count: int, *, names: tuple[str, ...] = ("four",), maximize: bool = False, at_least: bool = False,
+    costs: Mapping[str, float] = COSTS,
+) -> SweepRecord:  # fmt: skip
     """Exact trainings at random budgets; mirrored where the objective is maximised or the constraint is from below."""
     draw, trials = random.Random(0), []
     up, to_user = (-1.0 if maximize else 1.0), (-1.0 if at_least else 1.0)
     for number in range(count):
         budgets = {name: draw.uniform(0.08, 0.25) for name in names}
-        metrics = {"objective": up * known(budgets), "feasible": 1.0}
+        metrics = {"objective": up * known(budgets, costs), "feasible": 1.0}
         for name, budget in budgets.items():
             metrics |= {f"value/{name}": to_user * budget, f"budget/{name}": to_user * budget, f"slack/{name}": 0.0}
-            metrics |= {f"slack_error/{name}": 0.0, f"multiplier/{name}": COSTS[name] / budget**2}
+            metrics |= {f"slack_error/{name}": 0.0, f"multiplier/{name}": costs[name] / budget**2}
         params = {f"constraints.{name}.at_most": to_user * budget for name, budget in budgets.items()}
         trials.append(
             Trial(f"{number:04d}", f"{number:032x}", "converged", "", params, metrics, constraint_outcomes(metrics, {}))
@@ -104,6 +107,15 @@ def test_no_slice_where_no_trial_may_be_sliced_through(tmp_path: Path) -> None:
     for bare in (replace(record, trials=(blind, *others)), unmeasured):
         assert slices(bare, find_front(bare)) == []
         assert review(bare, tmp_path).front_html.exists()
+
+
+def test_many_budgets_are_sliced_through_few_trials_and_beyond_these_not_at_all() -> None:
+    """Each point of a slice of more than 4 budgets is a linear program of milliseconds."""
+    names = [f"g{place}" for place in range(80)]
+    for count, through in ((6, 4), (80, 0)):
+        record = sweep(12, names=tuple(names[:count]), costs=dict.fromkeys(names, 0.004))
+        bands = slices(record, find_front(record))
+        assert len({each.through for each in bands}) == through and len(bands) == count * through
 
 
 def test_no_band_where_nothing_certifies_one() -> None:

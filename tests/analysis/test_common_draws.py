@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dualsweep.analysis.bands import slices
-from dualsweep.analysis.common_draws import correlations
+from dualsweep.analysis.bands import slices, with_draws
+from dualsweep.analysis.common_draws import correlations, related
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.trial_draws import TrialDraws
-from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
+from dualsweep.trainer.evaluation.drawn import JointDraws, Scale, drawn_values
+from dualsweep.trainer.evaluation.draws_file import DRAWS as FILE
 from dualsweep.trainer.evaluation.draws_file import loaded, naming, stored
 from tests.analysis.test_bands import sweep
 
@@ -45,9 +47,37 @@ def test_the_correlations_are_those_of_the_draws() -> None:
 def test_trials_pair_as_far_as_both_go_and_not_with_other_seeds_or_without_draws() -> None:
     trials = [drawn(0, COMMON), drawn(1, COMMON, count=1000), drawn(2, COMMON, seed=1), None]
     matrix = correlations(trials, ["four"])
-    assert matrix is not None and matrix[0, 2] == pytest.approx(0.8, abs=0.1)
+    assert matrix is not None and matrix[0, 2] == pytest.approx(0.8 * np.sqrt(1000 / DRAWS), abs=0.08)
+    both = correlations([trials[0], trials[0], trials[1]], ["four"])  # a third that stopped early takes nothing from these
+    assert both is not None and both[0, 2] == pytest.approx(1.0) and both[0, 4] == pytest.approx(matrix[0, 2])
     assert (matrix[:4, 4:] == 0).all() and np.diag(matrix) == pytest.approx(1.0)
     assert correlations(trials[2:], ["four"]) is None and correlations(trials, ["six"]) is None
+
+
+def test_draws_of_units_pair_by_units() -> None:
+    """Of 50 images, which a longer trial sees twice as often: so all of their scatter is shared, at any numbers of draws."""
+    images = np.random.default_rng(0).standard_normal(50)
+    units = np.tile(np.arange(50), 40)
+    trials = []
+    for count in (1000, 2000):
+        own = 0.1 * np.random.default_rng(count).standard_normal(count)
+        draws = JointDraws((0, 1), (images[units[:count]] + own)[:, None] * [1.0, 2.0], (count,), units=units[:count])
+        trials.append(TrialDraws(drawn_values(2, [draws]), 0, ("four",), (False,)))
+    matrix = correlations(trials, ["four"])
+    assert matrix is not None and matrix[1, 3] > 0.99
+
+
+def test_a_scale_that_trials_share_is_a_part_of_their_correlation() -> None:
+    """Draws of two seeds are independent, and the rest of the variance is that of the scale: as it is, and from the file."""
+    z = np.random.default_rng(9).standard_normal((300, 1))
+    trials = [replace(drawn(place, COMMON, seed=place, count=1000), names=("four", "five")) for place in range(2)]
+    trials = [replace(each, drawn=replace(each.drawn, calibrations=(Scale((2,), z),))) for each in trials]
+    shares = [float(each.drawn.variance_by(each.drawn.calibrations[0])[0] / each.drawn.estimate().variance[2]) for each in trials]
+    read = [TrialDraws(*loaded(stored(each.drawn, each.seed)), each.names, each.relative) for each in trials]
+    for those in (trials, read):
+        matrix = correlations(those, ["five"])
+        assert matrix is not None and matrix[1, 3] == pytest.approx(np.sqrt(shares[0] * shares[1]), rel=0.02)
+        assert matrix[0, 2] == 0 and 0.6 < shares[0] < 0.9
 
 
 def test_the_file_tells_which_constraint_is_which() -> None:
@@ -55,6 +85,26 @@ def test_the_file_tells_which_constraint_is_which() -> None:
     data = stored(kept.drawn, 3, NAMES, (True, False))
     assert loaded(data)[1] == 3 and naming(data) == (NAMES, (True, False))
     assert naming(stored(kept.drawn, 3)) == ((), ())
+
+
+def test_of_many_trials_those_that_the_band_rests_on_are_read(tmp_path: Path) -> None:
+    """201 of them: without any draws their errors would have counted as independent."""
+    (tmp_path / FILE).write_bytes(stored(drawn(0, COMMON, count=50).drawn, 0, NAMES, (False, False)))
+    record = sweep(201)
+    record = replace(record, trials=tuple(replace(each, artifacts=tmp_path.as_uri()) for each in record.trials))
+    read = with_draws(record, f"sqlite:///{tmp_path}/mlflow.db").drawn
+    assert len(read) == 200
+    assert all(each.seed == 0 and each.names == NAMES for each in read.values())
+
+
+def test_whose_draws_are_known_in_every_expectation() -> None:
+    torn = drawn(1, COMMON)
+    joint, apart = torn.drawn.sets
+    torn = replace(torn, drawn=drawn_values(3, [joint, replace(apart, values=np.full_like(apart.values, np.nan))]))
+    trials = [drawn(0, COMMON), torn, None]
+    assert related(trials, ["four", "five"]).tolist() == [True, False, False]
+    assert related(trials, ["four"]).tolist() == [True, True, False]
+    assert related(trials, ["six"]).tolist() == [False, False, False]
 
 
 def test_common_draws_narrow_the_band_of_a_record() -> None:

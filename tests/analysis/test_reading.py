@@ -150,7 +150,7 @@ def test_a_sweep_is_read_whose_artifacts_are_out_of_reach(tmp_path: Path, caplog
     record = read_sweep(uri, parent)
     assert len(record.trials) == 12 and record.drawn == {} and record.amortised is None
     told = [each.getMessage() for each in caplog.records if each.name.startswith("dualsweep")]
-    assert len(told) == 2 and "what trials drew cannot be read" in told[0] and "amortised front cannot be read" in told[1]
+    assert len(told) == 2 and "amortised front cannot be read" in told[0] and "what trials drew cannot be read" in told[1]
     assert all("Connection refused" in each for each in told)
 
 

@@ -122,5 +122,8 @@ class JudgeError:
         errors = self.confusion.errors[:, labels][:, :, labels]
         between = np.einsum("ak,bk,kab->ab", shares, shares, errors)
         covariance, size = rows @ between @ rows.T, len(rows)
-        nobody = np.zeros(0, np.int64), np.zeros((0, size)), np.zeros(size)
-        return MeanSpread(covariance, np.zeros(size), self.confusion.images, np.full(size, np.inf), *nobody)
+        values, vectors = np.linalg.eigh(errors)
+        roots = np.einsum("kar,kr,kbr->kab", vectors, np.sqrt(np.maximum(values, 0.0)), vectors)  # of one judge the same for all
+        parts = np.einsum("kra,ak->kra", roots, shares).reshape(-1, len(labels)) @ rows.T
+        numbers, degrees = np.arange(len(parts)), np.full(size, np.inf)
+        return MeanSpread(covariance, np.zeros(size), self.confusion.images, degrees, numbers, parts, np.zeros(size))

@@ -246,10 +246,11 @@ class DrawnValues:
             for draws in self.sets
             if len(draws.values)
         ]
-        for each in self.calibrations:
-            spread = each.spread(rows[:, each.columns], self._draws_of(each))
-            parts.append(_Part(list(each.columns), spread, None))
-        return parts
+        return parts + [_Part(list(each.columns), spread, None) for each, spread in self.calibrated(rows)]
+
+    def calibrated(self, rows: Vector) -> list[tuple[Calibration, MeanSpread]]:
+        """What each of `calibrations` adds to combinations `rows` [q, 1 + m] of the means."""
+        return [(each, each.spread(rows[:, each.columns], self._draws_of(each))) for each in self.calibrations]
 
     def _draws_of(self, calibration: Calibration) -> JointDraws:
         return next(draws for draws in self.sets if set(calibration.columns) <= set(draws.columns))

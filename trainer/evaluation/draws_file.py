@@ -2,26 +2,42 @@
 
 Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
 [n] and `factors_k` [n, q]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for
-each set its stages, pool, and whether it is stratified. The first `MOST` draws of a set are kept: they are there to tell how the
-means of two trials vary together. Workers send each other theirs in the same form, whole, in float64 and with `beside_k` [n, j]
-where there is some (`sent`, `received`): nothing that is unpickled.
+each set its stages, pool, and whether it is stratified. Of calibration c, by which values are measured, it holds the
+expectations `measured_c` [q] and `shares_c` [N, q], what each of its own draws put into the errors of these. The first `MOST`
+draws of a set are kept: they are there to tell how the means of two trials vary together. Workers send each other theirs in the
+same form, whole, in float64 and with `beside_k` [n, j] where there is some (`sent`, `received`): nothing that is unpickled.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
+from dualsweep.trainer.evaluation.spread import MeanSpread, Vector
 
 DRAWS = "draws.npz"
 #: A correlation is known to 0.01 by as many.
 MOST = 16_384
+
+
+@dataclass(frozen=True)
+class KeptCalibration:
+    """A `Calibration` as the file has it: the shares [N, k] that its own draws put into the errors of k expectations."""
+
+    columns: tuple[int, ...]
+    shares: Vector
+
+    def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
+        """What it adds to combinations `rows` [q, k] of the expectations, whatever the `draws` are."""
+        shares, size = self.shares @ rows.T, len(rows)
+        degrees, numbers = np.full(size, float(max(1, len(shares) - 1))), np.arange(len(shares))
+        return MeanSpread(shares.T @ shares, (shares**3).sum(0), len(shares), degrees, numbers, shares, np.zeros(size))
 
 
 def stored(drawn: DrawnValues, seed: int, names: Sequence[str] = (), relative: Sequence[bool] = ()) -> bytes:
@@ -29,8 +45,14 @@ def stored(drawn: DrawnValues, seed: int, names: Sequence[str] = (), relative: S
 
     `names` and `relative` are of the constraints, whose expectations are 1, 2, …: a relative one's value is less the objective.
     """
+    calibrated = drawn.calibrated(np.eye(drawn.size))
     head = {"seed": seed, "size": drawn.size, "names": list(names), "relative": [bool(each) for each in relative]}
-    return _written([_first(whole) for whole in drawn.sets], np.float32, np.savez_compressed, head)
+    head["calibrations"] = len(calibrated)
+    arrays: dict[str, np.ndarray] = {}
+    for number, (each, spread) in enumerate(calibrated):
+        arrays[f"measured_{number}"] = np.array(each.columns)
+        arrays[f"shares_{number}"] = spread.shares[:, list(each.columns)].astype(np.float32)
+    return _written([_first(whole) for whole in drawn.sets], np.float32, np.savez_compressed, head, arrays)
 
 
 def sent(sets: Sequence[JointDraws]) -> bytes:
@@ -39,13 +61,18 @@ def sent(sets: Sequence[JointDraws]) -> bytes:
 
 
 def loaded(data: bytes) -> tuple[DrawnValues, int]:
-    """What `stored` wrote, and the seed. Errors of normalised rewards' scales and of judges of shares are not in it.
+    """What `stored` wrote, and the seed.
 
     Raises:
         ValueError: it is no such file.
     """
     sets, head = _read(data)
-    return drawn_values(head["size"], sets), head["seed"]
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        calibrations = [
+            KeptCalibration(tuple(file[f"measured_{number}"].tolist()), file[f"shares_{number}"].astype(np.float64))
+            for number in range(head.get("calibrations", 0))
+        ]
+    return drawn_values(head["size"], sets, calibrations), head["seed"]
 
 
 def received(data: bytes) -> list[JointDraws]:
@@ -57,9 +84,11 @@ def received(data: bytes) -> list[JointDraws]:
     return _read(data)[0]
 
 
-def _written(sets: Sequence[JointDraws], real: type[np.floating], save: Callable[..., None], head: dict[str, Any]) -> bytes:
-    arrays: dict[str, np.ndarray] = {}
-    described = []
+def _written(
+    sets: Sequence[JointDraws], real: type[np.floating], save: Callable[..., None], head: dict[str, Any],
+    beside: Mapping[str, np.ndarray] | None = None,
+) -> bytes:  # fmt: skip
+    arrays, described = dict(beside or {}), []
     for number, draws in enumerate(sets):
         arrays[f"columns_{number}"], arrays[f"values_{number}"] = np.array(draws.columns), draws.values.astype(real)
         for name in ("units", "groups", "beside", "factors"):
@@ -90,9 +119,14 @@ def _read(data: bytes) -> tuple[list[JointDraws], dict[str, Any]]:
 
 
 def naming(data: bytes) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """The constraints' names in the order of their expectations, and which are relative; none in a file of before."""
+    """The constraints' names in the order of their expectations, and which are relative.
+
+    None in a file of before there were any, or of before calibrations were kept: it lacks a part of what errors have in common.
+    """
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         head = json.loads(file["head"].tobytes())
+    if "calibrations" not in head:
+        return (), ()
     return tuple(head.get("names", ())), tuple(head.get("relative", ()))
 
 

@@ -45,9 +45,9 @@ COLLAPSED = 3
 class MeanSpread:
     """How far the means of q columns vary: covariance [q, q] and third central moment [q].
 
-    units is how many independent draws there were, degrees [q] the degrees of freedom of the variances; of draws on units,
-    numbers [N] are theirs, shares [N, q] what each put into the means' errors, and lasting [q] the part of the variances that
-    further draws on the same units would leave.
+    units is how many independent draws there were, degrees [q] the degrees of freedom of the variances; numbers [N] are those of
+    the units, or else of the draws, and shares [N, q] what each put into the means' errors. lasting [q] is the part of the
+    variances that further draws on the same units would leave.
     """
 
     covariance: Vector
@@ -92,8 +92,8 @@ def mean_spread(
             plain = left.r / np.sqrt(left.own)[:, None] / len(values)
             told = left.cubes[:, None] > 0  # a group of two draws has no third moment
             third = np.divide(left.r**3, left.cubes[:, None], np.zeros_like(left.r), where=told).sum(0) / float(len(values)) ** 3
-            nobody = np.zeros(0, np.int64), np.zeros((0, values.shape[1])), np.zeros(values.shape[1])
-            return MeanSpread(plain.T @ plain, third, len(values), left.degrees(plain**2), *nobody)
+            degrees, numbers = left.degrees(plain**2), np.arange(len(values))
+            return MeanSpread(plain.T @ plain, third, len(values), degrees, numbers, plain, np.zeros(values.shape[1]))
         return _of_units(left, units, groups)
 
 

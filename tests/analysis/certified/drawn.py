@@ -46,5 +46,5 @@ def measured(case: Problem, count: int, noise: float, common: float, seed: int) 
         budgets, objective + drawn[:, 0], values + drawn[:, 1:],
         multipliers + price_errors * rng.standard_normal(multipliers.shape), errors[:, 0], errors[:, 1:], price_errors,
         np.arange(case.size), np.zeros(case.size, dtype=np.bool_),
-        covariance=covariance.reshape(errors.size, errors.size) if common else None,
+        covariance=covariance.reshape(errors.size, errors.size) if common else None, related=np.ones(count, dtype=np.bool_),
     )  # fmt: skip

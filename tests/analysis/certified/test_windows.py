@@ -44,7 +44,7 @@ def test_there_are_no_edges(points: np.ndarray) -> None:
 
 def test_windows_of_a_line_are_neighbours() -> None:
     points = np.arange(16.0)[:, None]
-    found = windows(points, everyone(points))
+    found = windows(points, everyone(points), everyone(points))
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     assert all(np.ptp(np.flatnonzero(row)) == np.count_nonzero(row) - 1 for row in found)
     assert {np.count_nonzero(row) for row in found} == {1, 2, 4}

@@ -98,6 +98,17 @@ def test_what_a_trial_tells(tmp_path: Path) -> None:
     assert told.multiplier_errors == {"four": pytest.approx(0.05)}  # as sure as settled runs are
 
 
+def test_a_fixed_budget_that_gave_way_is_met_where_it_stands_now(tmp_path: Path) -> None:
+    """alpha = 14 at the multiplier 0.7 relaxes it by 0.05, at the cost 14 * 0.05² / 2 = 0.7 * 0.05 / 2."""
+    search, cost = plan(tmp_path, sweep=ONE), 0.7 * 0.05 / 2
+    relaxed = ConstraintOutcome(0.17, 0.12, -0.05, 0.001, 0.7, relaxation=0.05, tolerance=0.01)
+    told = outcome_of(search, with_constraints(DONE, five=relaxed))
+    assert relaxed.standing == "met" and told is not None and told.attains
+    assert told.objective == told.attained == pytest.approx(DONE.objective + cost)
+    off = outcome_of(search, with_constraints(DONE, five=replace(relaxed, slack=-0.06)))
+    assert off is not None and not off.attains and off.objective == pytest.approx(DONE.objective + cost + 0.7 * 0.01)
+
+
 def test_how_sure_its_multipliers_are(tmp_path: Path) -> None:
     search, done = plan(tmp_path, sweep=ONE), DONE
     for error, told_error in ((0.2, 0.2), (0.0, pytest.approx(0.01))):  # at most 1 of 100 of the largest is believed

@@ -11,6 +11,7 @@ from dualsweep.analysis.certified.axes import Axis, Box
 from dualsweep.analysis.certified.observations import Observations, Vector
 from dualsweep.sweeps.dual_informed.placing import apart, improvements
 from dualsweep.sweeps.dual_informed.search import JUDGED_EACH_UP_TO, SPACING, History, Search, judged_at
+from tests.analysis.certified.drawn import measured
 from tests.analysis.certified.problems import Problem, problem
 from tests.analysis.certified.test_surrogate import box_of
 
@@ -124,6 +125,27 @@ def test_equalities_begin_at_both_ends() -> None:
     assert len(asked) < 12
 
 
+def test_budgets_that_one_value_of_an_equality_makes_infeasible_are_asked_for_at_others() -> None:
+    """P*(a, b) = (a - 1/2)² + (1 - b)² with the value a met exactly, which leaves b at |a - 1/2| or more."""
+    search = Search(Box((Axis(0.0, 1.0, "equals"), Axis(0.0, 1.0))))
+
+    def solved(asked: Vector) -> Observations:
+        a, b = asked[:, 0], np.maximum(asked[:, 1], np.abs(asked[:, 0] - 0.5))
+        nothing = np.zeros(asked.shape)
+        return Observations(
+            asked, (a - 0.5) ** 2 + (1 - b) ** 2, np.column_stack([a, b]), np.column_stack([1 - 2 * a, 2 - 2 * b]),
+            nothing[:, 0], nothing, nothing, np.arange(2), np.array([True, False]),
+        )  # fmt: skip
+
+    missed, met = [[0.0, 0.0], [1.0, 0.0], [0.95, 0.3]], [[0.5, 0.0], [0.5, 1.0], [0.0, 1.0], [1.0, 1.0], [0.46, 0.54]]
+    history = History(solved(np.array(missed + met)), np.zeros((0, 2)), np.zeros((0, 2)))
+    asked = []
+    for _ in range(3):
+        asked.append(search.ask(history))
+        history = replace(history, trials=history.trials.joined(solved(asked[-1][None])))
+    assert any(a < 0.95 and b < 0.3 for a, b in asked)
+
+
 def test_the_end_and_its_reason() -> None:
     case = problem("A1")
     narrow = Search(box_of(case), tolerance=0.05)
@@ -132,6 +154,31 @@ def test_the_end_and_its_reason() -> None:
     assert not narrow.verdict(gone(case, narrow, 2)).stop
     done = narrow.verdict(gone(case, narrow, 8))
     assert done.stop and "narrower than the tolerance" in done.reason and done.gap <= 0.05
+
+
+def test_the_end_waits_for_the_tightest_corner_that_is_still_running() -> None:
+    """What is running may tell of a front that is steep there, and a trial whose process died tells nothing."""
+    case = problem("A1")
+    search = Search(box_of(case))
+    waiting = History(case.base(), np.zeros((0, 1)), case.tight[None])
+    assert not search.verdict(waiting).stop and "open" in search.verdict(waiting).reason
+    assert search.ask(waiting) != pytest.approx(case.tight)  # it is not asked for twice
+
+    exact = Search(box_of(case), tolerance=0.0)
+    crowded = np.linspace(-2, 0, 35)[:, None]
+    running = np.abs(crowded[:, 0] + 1) < 0.1
+    assert not exact.verdict(history_of(case, crowded[~running], crowded[running])).stop
+
+
+def test_the_end_knows_of_no_means_over_trials_that_may_share_their_draws() -> None:
+    """Of 40 trials whose draws have a correlation of 0.9 the band was once narrower than the one that knows the correlation."""
+    case = problem("A1")
+    search, trials = Search(box_of(case), tolerance=0.0), measured(case, 40, 0.02, 0.9, 0)
+    unknown, told = (
+        search.verdict(History(each, np.zeros((0, 1)), np.zeros((0, 1))))
+        for each in (replace(trials, covariance=None, related=None), replace(trials, related=None))
+    )
+    assert unknown.gap >= told.gap > 0
 
 
 def test_noise_ends_it_too_and_so_do_budgets_that_run_out() -> None:

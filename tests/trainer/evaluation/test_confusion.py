@@ -107,3 +107,14 @@ def test_too_few_images_of_a_class_are_refused() -> None:
     labels = np.repeat([0, 1], [50, FEWEST - 1])
     with pytest.raises(TrainingError, match=r"at least 5 images of each class .* but got 4 of four"):
         Confusion.of(np.eye(2)[labels], labels, ("three", "four"))
+
+
+def test_what_two_trials_with_one_judge_have_in_common_is_all_of_its_error() -> None:
+    """By what each direction of the judge's error put into their shares; of the same shares it is the variance itself."""
+    one = measured(np.random.default_rng(0), 40, 400, decides=False)
+    values = one.sets[0].values[:100]
+    fewer = drawn_values(4, [JointDraws((1, 2, 3), values, (100,), beside=values)], one.calibrations)
+    (_, first), (_, second) = (each.calibrated(np.eye(4))[0] for each in (one, fewer))
+    assert first.shares.T @ first.shares == pytest.approx(first.covariance, abs=1e-12)
+    common = np.diag(first.shares.T @ second.shares)[1:] / np.sqrt(np.diag(first.covariance) * np.diag(second.covariance))[1:]
+    assert (common > 0.95).all() and (common <= 1 + 1e-12).all()
