@@ -54,6 +54,14 @@ def origin_of(spec: Model) -> Origin:
     return Origin(start.base, (checkpoint, *own), (*start.bound, *bound))
 
 
+def base_of(spec: Model) -> str:
+    """The base of a loaded model's origin, at whatever multipliers."""
+    checkpoint = locate(str(spec.load))
+    if checkpoint is None or read_file(checkpoint, ADAPTER) is None:
+        return checkpoint or str(spec.load)
+    return base_of(recipe_of(checkpoint).model)
+
+
 def _bound(spec: Model, checkpoint: str | None) -> tuple[tuple[str, Multipliers], ...]:
     """The multipliers at which the checkpoint of `spec.load` is taken, where it is amortised.
 
