@@ -98,7 +98,9 @@ def _recursion(model: Restored) -> Recursion:
             "`written`, as those of trainer/samplers/shipped have, or train with another evaluation.sampler"
         )
     predict = model.predictor.guided if sampler.guided else model.predictor
-    return sampler.written(predict, Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu")))
+    prompts = len(model.predictor.texts)
+    chains = Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu"), prompts)
+    return sampler.written(predict, chains)
 
 
 def _names(networks: Sequence[nn.Module]) -> dict[int, str]:

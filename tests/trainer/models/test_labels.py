@@ -11,7 +11,9 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from dualsweep.sweeps.cli import app
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
@@ -131,6 +133,25 @@ def test_samples_have_the_classes_in_turn_or_one_with_guidance_away_from_none(tr
     torch.testing.assert_close(led, without + 2 * (given - without))
     turns, fours = draw(model, 20, steps=2), draw(model, 20, steps=2, label="4")
     assert [torch.equal(turns[k], fours[k]) for k in range(20)] == [k % 10 == 4 for k in range(20)]
+
+
+def test_langevin_steps_too_are_asked_for_the_classes_in_turn_or_for_one(trained: str) -> None:
+    """Their sizes are of chains of all classes, so a sample is that of its position and class in any batch."""
+    model = restore(_checkpoint(trained))
+    turns = draw(model, 12, sampler="langevin", steps=2)
+    assert turns.shape == (12, 1, 8, 8) and bool(turns.isfinite().all())
+    torch.testing.assert_close(draw(model, 4, sampler="langevin", steps=2, batch_size=3), turns[:4], rtol=0, atol=1e-4)
+    fours = draw(model, 12, sampler="langevin", steps=2, label="4")
+    assert [torch.equal(turns[k], fours[k]) for k in range(12)] == [k == 4 for k in range(12)]
+
+
+def test_the_command_tells_of_too_many_steps_of_any_sampler(trained: str, tmp_path: Path) -> None:
+    for sampler, rule in (("ddim", "the sampler must take at most the schedule's 50 steps"),
+                          ("rollout", "rollout.steps must be at most the schedule's 50")):  # fmt: skip
+        options = ["--sampler", sampler, "--steps", "51", "--output", str(tmp_path / sampler)]
+        done = CliRunner().invoke(app, ["sample", trained, *options])
+        assert isinstance(done.exception, InputError)
+        assert str(done.exception) == f"command line:1: --steps: {rule}, but got 51; lower it"
 
 
 def _checkpoint(folder: str) -> str:
