@@ -299,7 +299,7 @@ def test_what_a_model_does_not_take_is_refused(tmp_path, text_to_image, transfor
         r"at most 12 tokens, but got": {"load": text_to_image, "prompt": "a b c d e f g h i j k l m"},
         r"lora.targets must be ends .* got 'to_x'": {"load": text_to_image, "prompt": "a", "lora": {"targets": ["to_x"]}},
         **{
-            f"lora.targets must be ends .* got '{target}'; {said}": {"load": text_to_image, "prompt": "a", "lora": {"targets": [target]}}
+            f"ends of names of .* got '{target}'; {said}": {"load": text_to_image, "prompt": "a", "lora": {"targets": [target]}}
             for target, said in {"to_out": "did you mean `to_out.0`", "attn2": "valid: ", "norm1": "valid: "}.items()
         },
         r"lora must be a run of ours or a folder": {"load": text_to_image, "prompt": "a", "lora": str(tmp_path)},
