@@ -213,10 +213,13 @@ def _pipeline_of_diffusers(model: Restored, networks: Mapping[str, Any]) -> Any:
     if isinstance(model.predictor, Composed):
         return None
     network, latent = next(iter(networks.values())), isinstance(model.space, Latents)
+    if network.config.get("out_channels") == 2 * model.shape[0]:
+        return None  # it predicts its variance too, of which their schedulers know nothing
     if is_a(network, *TEXT_NETWORKS):
-        # Pipelines of transformers are for flow matching alone: they don't scale what the network is asked at.
-        asks_as_told = keys_of(model.schedule) is None or part_of(network) == "unet"
-        return pipeline_of(network) if latent and asks_as_told else None
+        # Pipelines of transformers don't scale what the network is asked at, those of UNets ask for the noise that a chain begins
+        # with, which a scheduler of flow matching does not tell.
+        unfit = is_flow(model.schedule) if part_of(network) == "unet" else keys_of(model.schedule) is not None
+        return pipeline_of(network) if latent and not unfit else None
     plain = is_a(network, "UNet2DModel") and model.predictor.condition is None and not latent
     if not plain or preconditioning(model.schedule) is not None or not SAMPLERS[model.recipe.sampling.sampler].on_schedule:
         return None
