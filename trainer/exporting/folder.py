@@ -42,14 +42,16 @@ _ALL_STEPS = 1000
 @dataclass(frozen=True)
 class Exported:
     """What was written: the class of diffusers that loads it without `pipeline.py`, None where there is none; how many steps the
-    chain has, the prompts, the scale of their guidance, and T; the classes that samples may be asked for, and whether guidance
-    leads them; the images' height and width in pixels where that class takes others unless it is told.
+    chain has, the prompts, the scale of their guidance and the text that it leads away from, if any, and T; the classes that
+    samples may be asked for, and whether guidance leads them; the images' height and width in pixels where that class takes
+    others unless it is told.
     """
 
     pipeline: str | None
     steps: int
     prompts: tuple[str, ...]
     guidance: float
+    negative: str | None
     timesteps: int
     classes: tuple[str, ...]
     guided: bool
@@ -83,7 +85,7 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
     shutil.copyfile(str(carried.__file__), folder / "pipeline.py")
     return Exported(
         None if kind is None else kind.__name__, len(recursion.moves), text.texts if text is not None else (),
-        model.predictor.guidance, model.schedule.config.num_train_timesteps,
+        model.predictor.guidance, text.negative if text is not None else None, model.schedule.config.num_train_timesteps,
         model.predictor.texts if model.predictor.by_label else (), any(ask.by_guidance is not None for ask in asks),
         _size_to_tell(kind, networks, model),
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, UNet2DModel
 
+from dualsweep.sweeps.exporting.model_card import model_card
 from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.exporting.folder import Exported, write_pipeline
 from tests.trainer.exporting.test_folder import LORA, SHORT, UNMEASURED
@@ -53,9 +54,28 @@ def test_the_card_s_call_gives_images_that_are_not_square_too(
     own(out)("a red apple", num_inference_steps=2)  # of any size, and no error
 
 
+def test_the_card_s_call_has_the_negative_text_and_tells_of_guidance_that_diffusers_does_not_take(
+    text_to_image: str, tmp_path: Path
+) -> None:
+    model = {"load": text_to_image, "prompt": "a red apple", "lora": LORA}
+    keys = {"led": {"guidance": 3.0, "negative_prompt": "pear"}, "less": {"guidance": 0.5}, "plain": {}}
+    cards = {}
+    for name, more in keys.items():
+        (tmp_path / name).mkdir()
+        told, out = exported(model | more, tmp_path / name)
+        cards[name] = model_card(told, restore(str(tmp_path / name / "run/checkpoints/step-00000001")).recipe, None, None)
+    led, out = (
+        'pipeline("a red apple", num_inference_steps=2, guidance_scale=3, negative_prompt="pear")',
+        str(tmp_path / "led/out"),
+    )
+    assert f"`{led}`" in cards["led"] and "negative_prompt" not in cards["less"] + cards["plain"]
+    assert eval(led, {"pipeline": own(out)}).images[0].size == (8, 8)
+    assert [name for name, card in cards.items() if "takes guidance below 1 for none" in card] == ["less"]
+
+
 def test_what_diffusers_own_classes_cannot_sample_is_for_pipeline_py_alone(text_to_image: str, tmp_path: Path) -> None:
-    """Flow matching of a UNet of text, whose pipeline asks its scheduler for what that of flow matching has not; and a network that
-    predicts its variance too, in as many channels more."""
+    """Flow matching of a UNet of text, whose pipeline asks its scheduler for what that of flow matching has not; and a network
+    that predicts its variance too, in as many channels more."""
     flow = shutil.copytree(text_to_image, tmp_path / "flow")
     FlowMatchEulerDiscreteScheduler(50).save_pretrained(str(flow / "scheduler"))
     index = json.loads((flow / "model_index.json").read_text())
