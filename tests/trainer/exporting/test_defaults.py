@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, UNet2DModel
 
 from dualsweep.sweeps.exporting.model_card import model_card
@@ -58,7 +59,7 @@ def test_the_card_s_call_has_the_negative_text_and_tells_of_guidance_that_diffus
     text_to_image: str, tmp_path: Path
 ) -> None:
     model = {"load": text_to_image, "prompt": "a red apple", "lora": LORA}
-    keys = {"led": {"guidance": 3.0, "negative_prompt": "pear"}, "less": {"guidance": 0.5}, "plain": {}}
+    keys: dict[str, dict[str, Any]] = {"led": {"guidance": 3.0, "negative_prompt": "pear"}, "less": {"guidance": 0.5}, "plain": {}}
     cards = {}
     for name, more in keys.items():
         (tmp_path / name).mkdir()
@@ -84,10 +85,11 @@ def test_what_diffusers_own_classes_cannot_sample_is_for_pipeline_py_alone(text_
         sample_size=8, in_channels=1, out_channels=2, block_out_channels=(8,), norm_num_groups=4, layers_per_block=1,
         down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
     ).save_pretrained(str(tmp_path / "variance" / "unet"))  # fmt: skip
-    for name, model in {
+    models: dict[str, dict[str, Any]] = {
         "of flow": {"load": str(flow), "prompt": "a red apple", "lora": LORA},
         "of its variance": {"load": str(tmp_path / "variance"), "shape": [1, 8, 8]},
-    }.items():
+    }
+    for name, model in models.items():
         recipe = aligned(model, train=SHORT | {"steps": 1, "batch_size": 4}, evaluation=SAMPLED)
         recipe = recipe if name == "of flow" else recipe.model_copy(update={"schedule": digits().schedule})
         result = train(recipe, tmp_path / name / "run")
@@ -96,6 +98,22 @@ def test_what_diffusers_own_classes_cannot_sample_is_for_pipeline_py_alone(text_
         assert write_pipeline(restore(str(result.checkpoint)), out).pipeline is None, name
         carried = DiffusionPipeline.from_pretrained(str(out), custom_pipeline=str(out), trust_remote_code=True)
         assert carried(2, output_type="np").images.shape == (2, 8, 8, 1)
+
+
+def test_an_autoencoder_that_overflows_in_half_precision_decodes_in_single(sdxl: str, tmp_path: Path) -> None:
+    """As `force_upcast` says of that of SDXL; it is of half precision again afterwards."""
+    _, out = exported({"load": sdxl, "prompt": "a red apple", "lora": LORA}, tmp_path)
+    for upcast, taken in ((True, torch.float32), (False, torch.float16)):
+        pipeline = DiffusionPipeline.from_pretrained(
+            out, custom_pipeline=out, trust_remote_code=True, torch_dtype=torch.float16
+        )  # fmt: skip
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.vae.register_to_config(force_upcast=upcast)
+        asked = []
+        decode = pipeline.vae.decode
+        pipeline.vae.decode = lambda z, decode=decode, asked=asked: asked.append((z.dtype, pipeline.vae.dtype)) or decode(z)
+        assert pipeline(2, output_type="np").images.shape == (2, 8, 8, 1)
+        assert asked == [(taken, taken)] and pipeline.vae.dtype == torch.float16
 
 
 def test_only_prompts_that_are_drawn_are_embedded_and_few_at_once(
