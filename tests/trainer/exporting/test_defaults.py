@@ -59,18 +59,15 @@ def test_the_card_s_call_has_the_negative_text_and_tells_of_guidance_that_diffus
     text_to_image: str, tmp_path: Path
 ) -> None:
     model = {"load": text_to_image, "prompt": "a red apple", "lora": LORA}
-    keys: dict[str, dict[str, Any]] = {"led": {"guidance": 3.0, "negative_prompt": "pear"}, "less": {"guidance": 0.5}, "plain": {}}
-    cards = {}
+    negative, cards = {"guidance": 3.0, "negative_prompt": "pear"}, {}
+    keys: dict[str, dict[str, Any]] = {"led": negative, "less": {"guidance": 0.5}, "plain": {}}
     for name, more in keys.items():
         (tmp_path / name).mkdir()
-        told, out = exported(model | more, tmp_path / name)
+        told, _ = exported(model | more, tmp_path / name)
         cards[name] = model_card(told, restore(str(tmp_path / name / "run/checkpoints/step-00000001")).recipe, None, None)
-    led, out = (
-        'pipeline("a red apple", num_inference_steps=2, guidance_scale=3, negative_prompt="pear")',
-        str(tmp_path / "led/out"),
-    )
+    led = 'pipeline("a red apple", num_inference_steps=2, guidance_scale=3, negative_prompt="pear")'
     assert f"`{led}`" in cards["led"] and "negative_prompt" not in cards["less"] + cards["plain"]
-    assert eval(led, {"pipeline": own(out)}).images[0].size == (8, 8)
+    assert eval(led, {"pipeline": own(str(tmp_path / "led/out"))}).images[0].size == (8, 8)
     assert [name for name, card in cards.items() if "takes guidance below 1 for none" in card] == ["less"]
 
 
@@ -100,20 +97,25 @@ def test_what_diffusers_own_classes_cannot_sample_is_for_pipeline_py_alone(text_
         assert carried(2, output_type="np").images.shape == (2, 8, 8, 1)
 
 
-def test_an_autoencoder_that_overflows_in_half_precision_decodes_in_single(sdxl: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("upcast", "taken"), [(True, torch.float32), (False, torch.float16)])
+def test_an_autoencoder_that_overflows_in_half_precision_decodes_in_single(
+    upcast: bool, taken: torch.dtype, sdxl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As `force_upcast` says of that of SDXL; it is of half precision again afterwards."""
     _, out = exported({"load": sdxl, "prompt": "a red apple", "lora": LORA}, tmp_path)
-    for upcast, taken in ((True, torch.float32), (False, torch.float16)):
-        pipeline = DiffusionPipeline.from_pretrained(
-            out, custom_pipeline=out, trust_remote_code=True, torch_dtype=torch.float16
-        )  # fmt: skip
-        pipeline.set_progress_bar_config(disable=True)
-        pipeline.vae.register_to_config(force_upcast=upcast)
-        asked = []
-        decode = pipeline.vae.decode
-        pipeline.vae.decode = lambda z, decode=decode, asked=asked: asked.append((z.dtype, pipeline.vae.dtype)) or decode(z)
-        assert pipeline(2, output_type="np").images.shape == (2, 8, 8, 1)
-        assert asked == [(taken, taken)] and pipeline.vae.dtype == torch.float16
+    pipeline = DiffusionPipeline.from_pretrained(out, custom_pipeline=out, trust_remote_code=True, torch_dtype=torch.float16)
+    pipeline.set_progress_bar_config(disable=True)
+    vae, decode = pipeline.vae, pipeline.vae.decode
+    vae.register_to_config(force_upcast=upcast)
+    asked: list[tuple[torch.dtype, torch.dtype]] = []
+
+    def noted(z: torch.Tensor) -> Any:
+        asked.append((z.dtype, vae.dtype))
+        return decode(z)
+
+    monkeypatch.setattr(vae, "decode", noted)
+    assert pipeline(2, output_type="np").images.shape == (2, 8, 8, 1)
+    assert asked == [(taken, taken)] and vae.dtype == torch.float16
 
 
 def test_only_prompts_that_are_drawn_are_embedded_and_few_at_once(
