@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -80,6 +81,7 @@ def sample(
     check_writable(str(output))
     from dualsweep.sweeps.reports.asked_multipliers import asked_multipliers
     from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
+    from dualsweep.trainer.samplers.grid import TooManyStepsError
 
     place = find_checkpoint(_model_of(checkpoint))
     asked = asked_multipliers(place, multipliers, budgets)
@@ -87,8 +89,9 @@ def sample(
         samples = generate(
             place, count, output, sampler=sampler, steps=steps, seed=seed, multipliers=asked, label=label, prompt=prompt
         )  # fmt: skip
-    except ValueError as error:
-        raise InputError([Diagnostic(("--steps",), str(error), str(steps), "lower it", "command line", 1)]) from None
+    except TooManyStepsError as error:
+        told = replace(error.diagnostic, remedy="lower it")
+        raise InputError([told.at(("--steps",), "command line", 1)]) from None
     print(f"{len(samples)} samples of shape {tuple(samples.shape[1:])} in {output}")
 
 

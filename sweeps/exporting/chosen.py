@@ -53,37 +53,41 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
         ReviewError: there is no such MLflow store.
     """
     copy = brought_if_mirrored(run := run_of_file(run))
-    place = local_path(copy) if is_local(run) or (is_local(copy) and is_sweep_folder(local_path(copy))) else None
+    place = local_path(copy) if is_local(copy) else None
     if place is not None and place.is_dir() and is_sweep_folder(place):
         chosen = _in_folder(recommended_folder(place, run) if trial is None else trial_folder(place, trial))
         return replace(chosen, said=chosen.said or said_of(place, run)) if trial is None else chosen
     if trial is not None:
         rule, remedy = "must go with a sweep's output folder", "drop it, or give the folder of the sweep"
         raise InputError([Diagnostic(("--trial",), rule, f"it with {show(run)}", remedy, "command line", 1)])
-    if place is None or place.exists():
-        return _in_folder(place) if place is not None else Chosen(_located(run), None)
-    return _in_mlflow(run, tracking_uri)
+    if place is None:
+        return Chosen(_located(run), None)
+    if not is_local(run):
+        return _in_folder(place, run.rstrip("/"))
+    return _in_folder(place) if place.exists() else _in_mlflow(run, tracking_uri)
 
 
-def _in_folder(folder: Path) -> Chosen:
+def _in_folder(folder: Path, place: str | None = None) -> Chosen:
     """A training's folder: the checkpoint that it delivered, else its newest; or one checkpoint.
 
-    What became of the training goes with the checkpoint that it delivered alone.
+    Of a run behind a URI `folder` is the copy of the driver's files, and `place` where the checkpoints are. What became of the
+    training goes with the checkpoint that it delivered alone.
     """
+    place = place or str(folder)
     single = step_of(folder.name) is not None
     above = folder.parent.parent if single and folder.parent.name == "checkpoints" else folder.parent if single else folder
     try:
         explained = explain_run(str(above), None)
     except InputError:
-        return Chosen(_located(str(folder)), None)
+        return Chosen(_located(place), None)
     delivered = explained.result.checkpoint or ""
     name = posixpath.basename(delivered)
     if single:
-        return Chosen(_located(str(folder)), explained if name == folder.name else None)
-    for place in (str(folder / "checkpoints" / name), delivered) if name else ():  # it may have been moved since
+        return Chosen(_located(place), explained if name == folder.name else None)
+    for each in (f"{place}/checkpoints/{name}", delivered) if name else ():  # it may have been moved since
         with contextlib.suppress(InputError):
-            return Chosen(_located(place), explained)
-    newest = _located(str(folder))
+            return Chosen(_located(each), explained)
+    newest = _located(place)
     return Chosen(newest, None, f"the checkpoint that was delivered, {name or 'none'}, is not there: this is {newest}")
 
 

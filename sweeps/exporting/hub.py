@@ -46,16 +46,21 @@ def push(folder: Path, name: str, *, public: bool) -> str:
     """Uploads the folder as a commit to the repository `name`, made where it is not there yet; returns its address.
 
     Raises:
-        InputError: the hub refuses that or cannot be reached, or the repository is public without being asked to be.
+        InputError: the hub refuses that or cannot be reached, or the repository that is there is public or private where the
+            other was asked for.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
     with _told(name, folder):
         repository = api.create_repo(name, private=not public, exist_ok=True)
-        if not public and not api.repo_info(repository.repo_id).private:
-            remedy = f"say --public, or name another one; {folder} is written all the same"
-            raise _refused("must be a private repository, or go with --public", f"{show(name)}, which is public", remedy)
+        if bool(api.repo_info(repository.repo_id).private) == public:
+            asked, there = ("public", "private") if public else ("private", "public")
+            rule = f"must be a {asked} repository, or go {'without' if public else 'with'} --public"
+            remedy = "drop --public, make it public in its settings" if public else "say --public"
+            raise _refused(
+                rule, f"{show(name)}, which is {there}", f"{remedy}, or name another one; {folder} is written all the same"
+            )
         api.upload_folder(repo_id=repository.repo_id, folder_path=folder, commit_message="Exported by dualsweep")
     return str(repository)
 

@@ -72,11 +72,17 @@ def _sampling(exported: Exported, recipe: Recipe, how: str) -> str:
     if exported.prompts:
         size = f", height={exported.size[0]}, width={exported.size[1]}" if exported.size is not None else ""
         led = f"num_inference_steps={exported.steps}, guidance_scale={exported.guidance:g}"
-        call = f"pipeline({json.dumps(exported.prompts[0], ensure_ascii=False)}, {led}{size})"
+        led += f", negative_prompt={_quoted(exported.negative)}" if exported.negative is not None else ""
+        call = f"pipeline({_quoted(exported.prompts[0])}, {led}{size})"
+    weak = " It takes guidance below 1 for none." if exported.prompts and exported.guidance < 1 else ""
     return (
         f"{text}\n\nWithout `pipeline.py`, `DiffusionPipeline.from_pretrained(FOLDER)` is diffusers' own {exported.pipeline}, "
-        f"and samples by its scheduler: `{call}`. Figures below are those of `pipeline.py`."
+        f"and samples by its scheduler: `{call}`.{weak} Figures below are those of `pipeline.py`."
     )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _others(exported: Exported) -> str:

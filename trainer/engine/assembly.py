@@ -30,6 +30,7 @@ from dualsweep.trainer.models.encoding import encoded
 from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
+from dualsweep.trainer.models.provenance import learns_none
 from dualsweep.trainer.models.schedules import noise_schedule
 from dualsweep.trainer.models.sharding import check_asked, in_shards
 from dualsweep.trainer.models.spaces import Space
@@ -58,6 +59,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     library = Library(
         [str(each) for each in data.examples.class_names] if data is not None else [],
         data.examples.captions.texts if data is not None and data.examples.captions is not None else (),
+        learns_none(recipe),
     )  # fmt: skip
     space = library.space(recipe.leading, host.device)
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
@@ -75,7 +77,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
         schedule, host, policy, primal.predict, frozen, judge, of_shares, names, primal.guided, space,
         primal.predictor.texts, next(((each.column, each.value.to) for each in recipe.terms if each.term.anchors), None),
-        primal.predictor.of_examples, primal.predictor.has_unconditional, primal.together,
+        primal.predictor.of_examples, primal.predictor.takes_none, primal.together,
     )  # fmt: skip
     with room_for("the encoding of the data", recipe):
         latents = replace(data, examples=encoded(data.examples, space)) if data is not None else None
@@ -154,7 +156,7 @@ def _check_prompts(recipe: Recipe, predictor: Predictor, frozen: Mapping[str, Pr
 def _check_dropout(name: str, model: Predictor, trained: Predictor) -> None:
     if model is not trained and not model.of_examples:
         return  # asked the same, whatever an example is shown with
-    if not (model.of_examples and model.has_unconditional):
+    if not (model.of_examples and model.takes_none):
         what = "always has its class" if model.of_examples else "is given nothing of an example"
         raise TrainingError(
             f"train.condition_dropout must go with a model that knows examples with and without their condition, but {name} "

@@ -23,7 +23,7 @@ from dualsweep.trainer.dual.settling import settled_multipliers
 from dualsweep.trainer.dual.state import DualState
 from dualsweep.trainer.engine.assembly import Prepared
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.models.provenance import origin_of
+from dualsweep.trainer.models.provenance import base_of
 from dualsweep.trainer.models.schedules import in_words, own_schedule, same_noise
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.start import Start
@@ -113,5 +113,5 @@ def _misfit(own: Groups, found: Groups) -> str | None:
 
 def _base(model: Model) -> str:
     """Whose weights lie under an adapter, one word for one place."""
-    base = origin_of(model).base
+    base = base_of(model)
     return str(local_path(base)) if is_local(base) else base

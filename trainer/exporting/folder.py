@@ -42,14 +42,16 @@ _ALL_STEPS = 1000
 @dataclass(frozen=True)
 class Exported:
     """What was written: the class of diffusers that loads it without `pipeline.py`, None where there is none; how many steps the
-    chain has, the prompts, the scale of their guidance, and T; the classes that samples may be asked for, and whether guidance
-    leads them; the images' height and width in pixels where that class takes others unless it is told.
+    chain has, the prompts, the scale of their guidance and the text that it leads away from, if any, and T; the classes that
+    samples may be asked for, and whether guidance leads them; the images' height and width in pixels where that class takes
+    others unless it is told.
     """
 
     pipeline: str | None
     steps: int
     prompts: tuple[str, ...]
     guidance: float
+    negative: str | None
     timesteps: int
     classes: tuple[str, ...]
     guided: bool
@@ -83,7 +85,7 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
     shutil.copyfile(str(carried.__file__), folder / "pipeline.py")
     return Exported(
         None if kind is None else kind.__name__, len(recursion.moves), text.texts if text is not None else (),
-        model.predictor.guidance, model.schedule.config.num_train_timesteps,
+        model.predictor.guidance, text.negative if text is not None else None, model.schedule.config.num_train_timesteps,
         model.predictor.texts if model.predictor.by_label else (), any(ask.by_guidance is not None for ask in asks),
         _size_to_tell(kind, networks, model),
     )  # fmt: skip
@@ -98,7 +100,9 @@ def _recursion(model: Restored) -> Recursion:
             "`written`, as those of trainer/samplers/shipped have, or train with another evaluation.sampler"
         )
     predict = model.predictor.guided if sampler.guided else model.predictor
-    return sampler.written(predict, Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu")))
+    prompts = len(model.predictor.texts)
+    chains = Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu"), prompts)
+    return sampler.written(predict, chains)
 
 
 def _names(networks: Sequence[nn.Module]) -> dict[int, str]:
@@ -211,10 +215,13 @@ def _pipeline_of_diffusers(model: Restored, networks: Mapping[str, Any]) -> Any:
     if isinstance(model.predictor, Composed):
         return None
     network, latent = next(iter(networks.values())), isinstance(model.space, Latents)
+    if network.config.get("out_channels") == 2 * model.shape[0]:
+        return None  # it predicts its variance too, of which their schedulers know nothing
     if is_a(network, *TEXT_NETWORKS):
-        # Pipelines of transformers are for flow matching alone: they don't scale what the network is asked at.
-        asks_as_told = keys_of(model.schedule) is None or part_of(network) == "unet"
-        return pipeline_of(network) if latent and asks_as_told else None
+        # Pipelines of transformers don't scale what the network is asked at, those of UNets ask for the noise that a chain begins
+        # with, which a scheduler of flow matching does not tell.
+        unfit = is_flow(model.schedule) if part_of(network) == "unet" else keys_of(model.schedule) is not None
+        return pipeline_of(network) if latent and not unfit else None
     plain = is_a(network, "UNet2DModel") and model.predictor.condition is None and not latent
     if not plain or preconditioning(model.schedule) is not None or not SAMPLERS[model.recipe.sampling.sampler].on_schedule:
         return None

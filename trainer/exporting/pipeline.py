@@ -244,14 +244,14 @@ class SamplingPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _images(self, x: Tensor, output_type: str) -> Any:
         """The images of samples, through the autoencoder where there is one."""
         if self.vae is not None:
-            config = self.vae.config
+            config, dtype = self.vae.config, self.vae.dtype
+            taken = torch.float32 if dtype == torch.float16 and config.get("force_upcast") else dtype  # else it overflows
             z = x / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
-            x = self.vae.decode(z.to(self.vae.dtype)).sample.float()
+            x = self.vae.to(taken).decode(z.to(taken)).sample.float()
+            self.vae.to(dtype)
         x = (x / 2 + 0.5).clamp(0, 1).cpu()
-        if output_type == "pt":
-            return x
         arrays = x.permute(0, 2, 3, 1).numpy()
-        return arrays if output_type == "np" else self.numpy_to_pil(arrays)
+        return x if output_type == "pt" else arrays if output_type == "np" else self.numpy_to_pil(arrays)
 
 
 def _turns(asks: list[dict[str, Any]]) -> int:

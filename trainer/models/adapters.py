@@ -20,6 +20,8 @@ from dualsweep.trainer.models.text import pipeline_of
 from dualsweep.trainer.recipe.model import Lora
 
 _NAME = "default"
+#: What peft adapts; a module that holds such layers it refuses.
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.MultiheadAttention)
 
 
 def add(network: nn.Module, spec: Lora) -> None:
@@ -39,7 +41,8 @@ def add(network: nn.Module, spec: Lora) -> None:
         init_lora_weights="gaussian",
     )
     for target in spec.targets:
-        if not any(name == target or name.endswith(f".{target}") for name, _ in network.named_modules()):
+        matched = [each for name, each in network.named_modules() if name == target or name.endswith(f".{target}")]
+        if not matched or not all(isinstance(each, _LAYERS) for each in matched):
             ends = sorted({_end(name) for name, each in network.named_modules() if isinstance(each, nn.Linear)})
             raise TrainingError(
                 f"lora.targets must be ends of names of the network's layers, but got {target!r}; {nearest(target, ends)}",

@@ -57,7 +57,7 @@ def _conditioned(spec: Model, network: nn.Module, library: Library) -> Predictor
     """A new network, given the class of every example where the recipe asks for that."""
     if spec.condition is None:
         return Predictor(network)
-    return Predictor(network, label_condition(spec, network, library.classes), spec.guidance)
+    return Predictor(network, label_condition(spec, network, library.classes, library.learns_none), spec.guidance)
 
 
 def compose(recipe: Recipe, parts: Mapping[str, Predictor]) -> Composed:

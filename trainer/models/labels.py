@@ -56,25 +56,35 @@ def no_class(network: nn.Module, classes: int) -> int | None:
     return classes if any(table.embedding_table.num_embeddings > classes for table in tables) else None
 
 
-def of_classes(labels: Sequence[int], none: int | None, **names: Any) -> Condition:
-    """The condition of a network by these numbers of classes [P]; `none` stands for no class, where the network has that."""
-    without = {"class_labels": torch.tensor([none])} if none is not None else None
-    return Condition({"class_labels": torch.tensor(labels)}, without, **names)
+def of_classes(labels: Sequence[int], none: int | None, *, learned: bool = True, **names: Any) -> Condition:
+    """The condition of a network by these numbers of classes [P]; `none` stands for no class, where the network has that.
+
+    Unless that is `learned`, it is for examples of no class alone: what it predicts of them is no unconditional prediction yet.
+    """
+    row = {"class_labels": torch.tensor([none])} if none is not None else None
+    given = {"class_labels": torch.tensor(labels)}
+    return Condition(given, row, **names) if learned else Condition(given, none=row, **names)
 
 
 def check_guidance(spec: Model, condition: Condition) -> None:
     """Raises `TrainingError` where `spec` asks for guidance away from what the network does not know."""
-    if spec.guidance not in (None, 1.0) and not condition.has_unconditional:
+    if spec.guidance in (None, 1.0) or condition.has_unconditional:
+        return
+    if condition.takes_none:
         raise TrainingError(
-            f"a model's `guidance` must go with a network that also knows no class, but {spec.load} has no such "
-            "embedding; drop it"
+            f"a model's `guidance` must go with a network that has learned what is of no class, but got {spec.guidance:g} for "
+            "one that was trained without train.condition_dropout; drop it, or train it on with e.g. condition_dropout: 0.1"
         )
+    raise TrainingError(
+        f"a model's `guidance` must go with a network that also knows no class, but {spec.load} has no such embedding; drop it"
+    )
 
 
-def label_condition(spec: Model, network: nn.Module, names: Sequence[str]) -> Condition:
+def label_condition(spec: Model, network: nn.Module, names: Sequence[str], learned: bool) -> Condition:
     """The condition of a network by each example's class, of `names`; or by the one class that `spec` asks for.
 
-    Of a network that a recipe has built, or a user's own function, the number after the last class stands for none.
+    Of a network that a recipe has built, or a user's own function, the number after the last class stands for none; `learned`
+    says whether what is of none is, or will be, learned.
 
     Raises:
         TrainingError: there are no classes, or the network knows fewer.
@@ -98,9 +108,9 @@ def label_condition(spec: Model, network: nn.Module, names: Sequence[str]) -> Co
     dropped = no_class(network, known or 0)  # asked of users' own too, which may be of diffusers and drop classes
     none = len(names) if own else dropped
     if spec.label is None:
-        condition = of_classes(range(len(names)), none, texts=names, classes=names, of_examples="labels")
+        condition = of_classes(range(len(names)), none, learned=learned, texts=names, classes=names, of_examples="labels")
     elif spec.label < len(names):
-        condition = of_classes([spec.label], none, classes=names)
+        condition = of_classes([spec.label], none, learned=learned, classes=names)
     else:
         raise TrainingError(
             f"a model's `label` must be from 0 to {len(names) - 1}, but got {spec.label}; it counts {list(names)}"

@@ -14,7 +14,7 @@ from dualsweep.trainer.models.labels import captions_in, classes_in, label_condi
 from dualsweep.trainer.models.networks import Networks, values_of
 from dualsweep.trainer.models.predictor import Condition, Predictor
 from dualsweep.trainer.models.prompt_or_class import condition_of
-from dualsweep.trainer.models.provenance import bound_of, rooted
+from dualsweep.trainer.models.provenance import bound_of, knows_none, rooted
 from dualsweep.trainer.models.spaces import Latents, Pixels, Space
 from dualsweep.trainer.models.text import Encoders
 from dualsweep.trainer.models.weight_files import variant_of
@@ -25,11 +25,11 @@ from dualsweep.trainer.recipe.model import Model
 class Library:
     """Models by what they are loaded from. Networks, text encoders and autoencoders are read once while this object is kept."""
 
-    def __init__(self, classes: Sequence[str] = (), captions: Sequence[str] = ()) -> None:
+    def __init__(self, classes: Sequence[str] = (), captions: Sequence[str] = (), learns_none: bool = False) -> None:
         """`classes` and `captions` are those of the data, for networks that are given them and have no run of their own that
-        names them.
+        names them; `learns_none` says whether the training shows examples without their class.
         """
-        self.classes, self.captions = tuple(classes), tuple(captions)
+        self.classes, self.captions, self.learns_none = tuple(classes), tuple(captions), learns_none
         self._networks, self._encoders = Networks(), Encoders()
         self._spaces: dict[str, Space] = {}
 
@@ -44,7 +44,8 @@ class Library:
         network = self._networks.trained(spec) if trained else self._networks.frozen(spec)
         root, names = rooted(spec), classes_in(spec.load)
         if root.condition == "labels" or names:
-            condition: Condition | None = label_condition(root, network, names or self.classes)
+            learned = (trained and self.learns_none) or knows_none(spec)
+            condition: Condition | None = label_condition(root, network, names or self.classes, learned)
         elif root.load is not None:
             captions = self.captions or captions_in(spec.load)
             condition = condition_of(root, network, pipeline_parts(root.load), self._encoders, captions)

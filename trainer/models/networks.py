@@ -41,7 +41,9 @@ class Networks:
 
     def frozen(self, spec: Model) -> nn.Module:
         """The network of `spec`, the same one each time; not to be trained."""
-        origin = origin_of(spec)
+        return self._of(origin_of(spec))
+
+    def _of(self, origin: Origin) -> nn.Module:
         if origin not in self._frozen:
             network = self._under(origin) if origin.adapters else _bound(_read(origin.base), origin)
             self._frozen[origin] = network.requires_grad_(False)
@@ -58,8 +60,8 @@ class Networks:
         return network
 
     def _under(self, origin: Origin) -> nn.Module:
-        """The base under the adapters: modules of its own around the base's weights."""
-        network = sharing(self.frozen(Model(load=origin.base)))
+        """The base under the adapters: modules of its own around the base's weights, which are of no multipliers yet."""
+        network = sharing(self._of(Origin(origin.base, ())))
         for place in origin.adapters:
             _load_adapter(network, place)
         return _bound(network, origin)

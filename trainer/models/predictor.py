@@ -31,9 +31,9 @@ class Condition(nn.Module):
 
     `without` [1, ...] are those of the unconditional prediction, for guidance; None where the network has none. `texts` are
     the prompts; where each example has one of its own, `of_examples`, they are its captions or the names of its classes: P then
-    stands for none of them, where there is an unconditional prediction. `classes` are the names of all classes that the network
-    knows, as far as they are known. `negative` is the text that guidance leads away from in place of none, and `none` [1, ...]
-    then what examples of no text are given; `encoders` is where lies what embeds texts.
+    stands for none of them, where the network takes that. `classes` are the names of all classes that the network knows, as far
+    as they are known. `negative` is the text that guidance leads away from in place of none; `none` [1, ...] is what examples of
+    no text or class are given, where that is not `without`; `encoders` is where lies what embeds texts.
     `pixels` is the number of pixels along a side of x's, for a network that also takes the size of the image.
     """
 
@@ -46,7 +46,7 @@ class Condition(nn.Module):
         self.names, self.texts, self.pixels = tuple(given), tuple(texts), pixels
         self.negative, self.encoders = negative, encoders
         self.classes, self.of_examples = tuple(classes), of_examples
-        self.has_unconditional = without is not None
+        self.has_unconditional, self.takes_none = without is not None, (without or none) is not None
         self._of_no_text = "without" if none is None else "none"
         for key, values in (("given", given), ("without", without or {}), ("none", none or {})):
             for name, value in values.items():
@@ -67,7 +67,7 @@ class Condition(nn.Module):
 
     def _rows(self, name: str, kind: str, prompts: Tensor | None, count: int) -> Tensor:
         table = self.get_buffer(f"{kind}_{name}")
-        if kind == "given" and prompts is not None and self.of_examples and self.has_unconditional:
+        if kind == "given" and prompts is not None and self.of_examples and self.takes_none:
             # Both are indexed: the table of all captions, which may be gigabytes, is not to be copied at each prediction.
             of_none = prompts == len(table)
             rows = table[prompts.masked_fill(of_none, 0)]
@@ -170,6 +170,11 @@ class Predictor(nn.Module):
     def has_unconditional(self) -> bool:
         """Whether there is an unconditional prediction beside the one that is given the condition."""
         return self.condition is not None and self.condition.has_unconditional
+
+    @property
+    def takes_none(self) -> bool:
+        """Whether an example may be shown without its condition; it is still to be learned where nothing is unconditional yet."""
+        return self.condition is not None and self.condition.takes_none
 
     def led(
         self, x: Tensor, t: Tensor, guidance: float, prompts: Tensor | None = None, multipliers: Tensor | None = None

@@ -13,6 +13,7 @@ from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.recipe.term_spec import SamplesOf
 from dualsweep.trainer.storage import read_file
 from dualsweep.trainer.trust import check_may_run
 
@@ -52,6 +53,14 @@ def origin_of(spec: Model) -> Origin:
         base = recipe_of(below).model.model_copy(update={"lora": None})
     start = origin_of(base)
     return Origin(start.base, (checkpoint, *own), (*start.bound, *bound))
+
+
+def base_of(spec: Model) -> str:
+    """The base of a loaded model's origin, at whatever multipliers."""
+    checkpoint = locate(str(spec.load))
+    if checkpoint is None or read_file(checkpoint, ADAPTER) is None:
+        return checkpoint or str(spec.load)
+    return base_of(recipe_of(checkpoint).model)
 
 
 def _bound(spec: Model, checkpoint: str | None) -> tuple[tuple[str, Multipliers], ...]:
@@ -127,6 +136,27 @@ def rooted(spec: Model) -> Model:
     if any(key in given for key in _EXCLUSIVE):
         given = dict.fromkeys(_EXCLUSIVE) | given
     return root.model_copy(update=given)
+
+
+def learns_none(recipe: Recipe) -> bool:
+    """Whether a training shows examples without their class: by dropout, or as samples of other models, which may have none."""
+    drawn = [each.term.population(each.value) for each in recipe.terms if each.term.population is not None]
+    of_others = any(isinstance(each, SamplesOf) and each.model in recipe.models for each in drawn)
+    return recipe.train.condition_dropout > 0 or of_others
+
+
+def knows_none(spec: Model) -> bool:
+    """Whether a loaded network has learned what is of no class, as far as its chain of runs tells.
+
+    What is not a run of ours, or started from another, is taken to know it where it has an embedding for it; and a run that was
+    sampled under guidance is as it was.
+    """
+    checkpoint = locate(spec.load) if spec.load is not None else None
+    if checkpoint is None:
+        return spec.load is not None
+    recipe = recipe_of(checkpoint)
+    guided = recipe.model.guidance not in (None, 1.0)
+    return guided or recipe.start is not None or learns_none(recipe) or knows_none(recipe.model)
 
 
 def read_in(checkpoint: str, name: str) -> bytes:

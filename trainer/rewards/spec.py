@@ -60,7 +60,7 @@ class RewardSpec(Section):
     needs: ClassVar[frozenset[str]] = frozenset()
     #: The channel counts of the images it is defined on; None: samples of any shape.
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
-    #: The least and the largest that it can be of any samples.
+    #: The least and the largest that it can be of any samples, where that depends on no option (else `bounds`).
     between: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     #: The option that a plain value stands for: `{call: my:reward}` is `{call: {path: my:reward}}`.
     short: ClassVar[str | None] = None
@@ -83,6 +83,11 @@ class RewardSpec(Section):
     def needs_prompt(self) -> bool:
         """Whether it takes the prompts of the samples."""
         return False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest that it can be of any samples."""
+        return self.between
 
     def build(self, context: RewardContext) -> RewardFunction | ByPrompt:
         """The function from samples [B, *shape] in [-1, 1] to values [B] of any real type, on any device.

@@ -26,7 +26,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from dualsweep.trainer.models.edm import keys_of
-from dualsweep.trainer.samplers.grid import ancestral, inclusive
+from dualsweep.trainer.samplers.grid import TooManyStepsError, ancestral, inclusive
 
 #: The standard deviation of data that a step's variance is made for; images have [-1, 1].
 DETAIL = 0.2
@@ -84,17 +84,17 @@ def steps_of(schedule: DDPMScheduler, count: int, eta: float) -> Steps:
     """`count` steps over the training schedule.
 
     Raises:
-        ValueError: more steps than the schedule has timesteps, or timesteps with noise.
+        TooManyStepsError: more steps than the schedule has timesteps, or timesteps with noise.
     """
     total = schedule.config.num_train_timesteps
     if count > total:
-        raise ValueError(f"rollout.steps must be at most the schedule's {total}, but got {count}; lower it")
+        raise TooManyStepsError(f"rollout.steps must be at most the schedule's {total}", str(count), "lower it")
     noiseless = int((schedule.alphas_cumprod >= 1).sum())  # such timesteps have no density
     if count > total - noiseless:
-        raise ValueError(
-            f"rollout.steps must be at most the schedule's timesteps with noise, {total - noiseless} of {total}, but got "
-            f"{count}; lower it"
-        )
+        raise TooManyStepsError(
+            f"rollout.steps must be at most the schedule's timesteps with noise, {total - noiseless} of {total}", str(count),
+            "lower it",
+        )  # fmt: skip
     places = inclusive if keys_of(schedule) is not None else grid
     timesteps = tuple(noiseless + each for each in places(total - noiseless, count))
     signal = tuple(float(schedule.alphas_cumprod[t]) for t in timesteps)

@@ -15,13 +15,14 @@ from dualsweep.trainer.samplers.walk import Draws
 
 @dataclass(frozen=True)
 class Chains:
-    """The chains of one call; `shape` is that of a sample."""
+    """The chains of one call; `shape` is that of a sample, and `prompts` how many the model has, or classes."""
 
     schedule: DDPMScheduler
     sampling: Sampling
     seed: int
     shape: tuple[int, ...]
     device: torch.device
+    prompts: int = 0
 
     def draws(self, positions: range) -> Draws:
         """The standard normals [len(positions), *shape] of the chains at these positions, by number."""

@@ -45,7 +45,7 @@ def sample(
     sampler = SAMPLERS[sampling.sampler]
     predict: Predict = model.guided if sampler.guided and isinstance(model, Predictor) else model
     prompts = len(model.texts) if isinstance(model, Predictor) else 0
-    draw = sampler.prepare(predict, Chains(schedule, sampling, seed, shape, device))
+    draw = sampler.prepare(predict, Chains(schedule, sampling, seed, shape, device, prompts))
     samples = []
     count = 0
     for batch in batches(positions, batch_size, least):

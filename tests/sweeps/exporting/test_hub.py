@@ -60,6 +60,15 @@ def test_it_is_public_where_that_is_said_alone(run: Path, hub: SmallHub, tmp_pat
     assert hub.files["me/shown"] == before
 
 
+def test_a_private_repository_is_not_made_public(run: Path, hub: SmallHub, tmp_path: Path) -> None:
+    export(str(run), str(tmp_path / "out"), push_to_hub="me/hidden")
+    before = dict(hub.files["me/hidden"])
+    said = r"must be a public repository, or go without --public, but got 'me/hidden', which is private; drop --public, make it"
+    with pytest.raises(InputError, match=said):
+        export(str(run), str(tmp_path / "other"), push_to_hub="me/hidden", public=True)
+    assert hub.private == {"me/hidden": True} and hub.files["me/hidden"] == before
+
+
 @pytest.mark.parametrize(
     ("name", "token", "said"),
     [

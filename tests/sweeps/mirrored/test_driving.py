@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dualsweep.sweeps.mirrored import lease, mirror
 from dualsweep.sweeps.mirrored.driving import brought, driving, working_folder
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.progress import Progress
+from dualsweep.sweeps.records.explained import Explained, write
 from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.sweeps.runner import Runner
 from dualsweep.sweeps.studies.kept import JOURNAL
@@ -30,12 +32,14 @@ from dualsweep.sweeps.tracking.spool import points_in
 from dualsweep.sweeps.tracking.tracker import Tracker
 from dualsweep.trainer.config.uris import BadPlaceError
 from dualsweep.trainer.metric_point import Payload
-from dualsweep.trainer.storage import filesystem
+from dualsweep.trainer.storage import RESULT, filesystem
 from tests.object_store import SECRET, Relay, Store, client_environment, fresh_clients
 from tests.stores import empty_store
 from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import RECIPE
 from tests.sweeps.mirrored.driver import drive
+from tests.trainer.models.test_build import train
+from tests.trainer.recipes import digits
 
 ROOT = Path(__file__).parents[3]
 SWEEP: dict[str, Any] = {
@@ -270,6 +274,26 @@ def swept(place: str, folder: Path, kills: Sequence[str]) -> str:
         shutil.rmtree(folder / f"machine-{machine}")
     drive(folder, place)
     return place
+
+
+def test_a_finished_training_s_model_is_the_checkpoint_that_it_delivered(place: str, tmp_path: Path) -> None:
+    """And its outcome goes with that one, however it is named; the checkpoints lie behind the URI alone."""
+    recipe, run = digits(train={"steps": 4}, checkpoint={"every": 2}, evaluation={"samples": 0}), tmp_path / "run"
+    result = train(recipe, run)
+    delivered, newer = "step-00000004", "step-00000006"
+    result = replace(result, checkpoint=f"{place}/checkpoints/{delivered}")
+    with driving(place, print) as driven:
+        write(Explained.of("one", [], result, recipe), driven.folder)
+        (driven.folder / RESULT).write_text(json.dumps(result.to_json()))
+    files, root = filesystem(place)
+    for name in (delivered, newer):
+        files.put(f"{run}/checkpoints/{delivered}/", f"{root}/checkpoints/{name}/", recursive=True)
+    chosen = [choose(each, None, None) for each in (place, f"{place}/checkpoints/{delivered}", f"{place}/checkpoints/{newer}")]
+    assert [each.checkpoint.rpartition("/")[2] for each in chosen] == [delivered, delivered, newer]
+    assert [each.explained is not None for each in chosen] == [True, True, False]
+    files.rm(f"{root}/checkpoints/{delivered}", recursive=True)
+    gone = choose(place, None, None)
+    assert gone.explained is None and gone.said is not None and gone.said.endswith(f"this is {place}/checkpoints/{newer}")
 
 
 def without_times(plain: dict[str, Any]) -> dict[str, Any]:

@@ -165,6 +165,24 @@ def test_a_further_training_takes_it_at_multipliers(ended, tmp_path):
         build_model(Model(load=str(tmp_path / "next"), multipliers={"four": 1.0}), (1, 8, 8), 0, library)
 
 
+def test_an_adapter_is_trained_on_it_at_multipliers(ended, tmp_path):
+    """Its base, which is not of any multipliers itself, lies under the adapter at those of the recipe."""
+    plain = digits(train={"steps": 1, "lr": 1e-12, "log_every": 1}).model_dump()
+    adapted = {"load": str(ended), "multipliers": {"five": 0.5}, "lora": {"rank": 2, "targets": ["time_emb_proj", "linear_2"]}}
+    run(Recipe.model_validate(plain | {"model": adapted, "schedule": None}), tmp_path / "next")
+    x, t, library = torch.randn(2, 1, 8, 8), torch.tensor([3, 30]), Library()
+    taken, at_zero, again = (
+        build_model(Model(**each), (1, 8, 8), 0, library, trained=False)
+        for each in (
+            {"load": str(ended), "multipliers": {"five": 0.5}},
+            {"load": str(ended), "multipliers": {}, "lora": str(tmp_path / "next")},
+            {"load": str(tmp_path / "next")},
+        )
+    )
+    with torch.no_grad():
+        assert torch.allclose(again(x, t), taken(x, t), atol=1e-4) and not torch.allclose(at_zero(x, t), taken(x, t), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("multipliers", "message"),
     [(None, r"must be taken at some multipliers, .*write multipliers: \{four: 0.1, five: 0.1\}"), ({"six": 1.0}, "got six")],

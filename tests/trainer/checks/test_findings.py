@@ -204,15 +204,22 @@ def test_a_budget_that_no_model_can_meet_is_warned_of(constraint: str, says: str
     assert len(said) == bool(says) and all(f"recipe.yaml:7: constraints.0.{says}" in each for each in said), said
 
 
+FOUR, LOG = "{class_probability: {class: 4}}", "{class_probability: {class: 4, log: true}}"
+
+
 @pytest.mark.parametrize(
-    ("normalize", "bound", "bad"),
-    [("false", "at_least: 5.0", True), ("true", "at_least: 5.0", False), ("false", "at_most: -0.1", True),
-     ("false", "at_most: 5.0", False)],
+    ("reward", "normalize", "bound", "bad"),
+    [("brightness", "false", "at_least: 5.0", True), ("brightness", "true", "at_least: 5.0", False),
+     ("brightness", "false", "at_most: -0.1", True), ("brightness", "false", "at_most: 5.0", False),
+     (FOUR, "false", "at_most: -2.0", True), (LOG, "false", "at_most: -2.0", False), (LOG, "false", "at_least: -2.0", False),
+     (LOG, "false", "at_least: 0.5", True), (LOG, "false", "at_most: -70.0", True)],
 )  # fmt: skip
-def test_rewards_of_a_known_range_are_bounded_within_it_on_their_own_scale(normalize: str, bound: str, bad: bool) -> None:
+def test_rewards_of_a_known_range_are_bounded_within_it_on_their_own_scale(
+    reward: str, normalize: str, bound: str, bad: bool
+) -> None:
     head = "name: a\nformulation: alignment\nmodel: {load: 's3://b/a'}\nschedule: {timesteps: 50}\ntrain: {steps: 10}\n"
-    constraint = f"constraints: [{{name: bright, reward: brightness, {bound}}}]"
-    said = warned(f"{constraint}\nrollout: {{steps: 4, normalize: {normalize}}}\n", head)
+    constraint = f"constraints: [{{name: bright, reward: {reward}, {bound}}}]"
+    said = warned(f"data: {{source: digits}}\n{constraint}\nrollout: {{steps: 4, normalize: {normalize}}}\n", head)
     assert any(f"constraints.0.{bound[: bound.index(':')]}: should be a budget" in each for each in said) == bad, said
 
 

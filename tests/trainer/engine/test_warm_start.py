@@ -248,6 +248,16 @@ def test_an_amortised_run_starts_from_one_with_constraints_of_other_names(tmp_pa
     assert loop.state.multipliers.tolist() == loop.policy.controller.first().multipliers.tolist() == [0.0, 0.0]
 
 
+def test_an_amortised_adapter_starts_from_one_of_the_same_base(source: str, tmp_path: Path) -> None:
+    """Whose base is compared, at whatever multipliers."""
+    model = {"unet": None, "load": source, "lora": {"rank": 2, "targets": ["time_emb_proj"]}}
+    adapted = {"model": model, "train": {"steps": 2}, **QUICK}
+    run(amortised(**adapted), tmp_path / "first")
+    loop = begun(amortised(start={"from": str(tmp_path / "first")}, **adapted), tmp_path / "second")
+    ours, theirs = loop.primal.state()[0]["weights"], snapshot_of(str(tmp_path / "first")).groups["weights"]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 @pytest.mark.parametrize(("start", "more", "said"), [
     ("{from: runs/a, multipliers: {six: 0.1}}", "", "`start.multipliers` must name constraints"),
     ("{from: runs/a, multipliers: {four: -0.1}}", "", "must be >= 0"),

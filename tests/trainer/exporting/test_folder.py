@@ -81,6 +81,10 @@ KINDS: dict[str, Make] = {
     "of all classes": lambda of: digits(
         train=SHORT | {"condition_dropout": 0.2}, model={"condition": "labels", "guidance": 2.0}
     ),
+    "of all classes, langevin": lambda of: digits(
+        train=SHORT | {"condition_dropout": 0.2}, model={"condition": "labels"},
+        evaluation={"sampler": "langevin", "sample_steps": 3},
+    ),
     "of text": lambda of: of.text(of.text_to_image, ddim=True, guidance=3.0),
     "of captions": lambda of: captions(of.text_to_image, of.captioned, train=SHORT | {"batch_size": 4}, evaluation=UNMEASURED),
     "of several texts": lambda of: of.text(of.text_to_image, prompt=None, prompts=["a red apple", "a pear"], lora=LORA),
@@ -123,7 +127,8 @@ class Case:
 def noise_of(model: Restored) -> list[np.ndarray]:
     """All draws of our own sampler for the first samples, in the order in which a chain takes them."""
     sampling = model.recipe.sampling
-    chains = Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu"))
+    turns = len(model.predictor.texts)
+    chains = Chains(model.schedule, sampling, model.recipe.seed, model.shape, torch.device("cpu"), turns)
     predict = model.predictor.guided if SAMPLERS[sampling.sampler].guided else model.predictor
     written = SAMPLERS[sampling.sampler].written
     assert written is not None

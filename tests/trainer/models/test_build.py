@@ -298,6 +298,10 @@ def test_what_a_model_does_not_take_is_refused(tmp_path, text_to_image, transfor
         r"`negative_prompt` must go with guidance": {"load": text_to_image, "prompt": "a", "negative_prompt": "pear"},
         r"at most 12 tokens, but got": {"load": text_to_image, "prompt": "a b c d e f g h i j k l m"},
         r"lora.targets must be ends .* got 'to_x'": {"load": text_to_image, "prompt": "a", "lora": {"targets": ["to_x"]}},
+        **{
+            f"ends of names of .* got '{target}'; {said}": {"load": text_to_image, "prompt": "a", "lora": {"targets": [target]}}
+            for target, said in {"to_out": "did you mean `to_out.0`", "attn2": "valid: ", "norm1": "valid: "}.items()
+        },
         r"lora must be a run of ours or a folder": {"load": text_to_image, "prompt": "a", "lora": str(tmp_path)},
         r"`label` from 0 to 2, but got 3": {"load": transformer, "label": 3},
         r"`prompt` must go with a text-to-image": {"load": transformer, "prompt": "a"},

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DiTTransformer2DModel, UNet2DModel
+from diffusers import DDPMScheduler, DiffusionPipeline, DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from dualsweep.sweeps.cli import app
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.exporting.folder import write_pipeline
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -133,6 +136,25 @@ def test_samples_have_the_classes_in_turn_or_one_with_guidance_away_from_none(tr
     assert [torch.equal(turns[k], fours[k]) for k in range(20)] == [k % 10 == 4 for k in range(20)]
 
 
+def test_langevin_steps_too_are_asked_for_the_classes_in_turn_or_for_one(trained: str) -> None:
+    """Their sizes are of chains of all classes, so a sample is that of its position and class in any batch."""
+    model = restore(_checkpoint(trained))
+    turns = draw(model, 12, sampler="langevin", steps=2)
+    assert turns.shape == (12, 1, 8, 8) and bool(turns.isfinite().all())
+    torch.testing.assert_close(draw(model, 4, sampler="langevin", steps=2, batch_size=3), turns[:4], rtol=0, atol=1e-4)
+    fours = draw(model, 12, sampler="langevin", steps=2, label="4")
+    assert [torch.equal(turns[k], fours[k]) for k in range(12)] == [k == 4 for k in range(12)]
+
+
+def test_the_command_tells_of_too_many_steps_of_any_sampler(trained: str, tmp_path: Path) -> None:
+    for sampler, rule in (("ddim", "the sampler must take at most the schedule's 50 steps"),
+                          ("rollout", "rollout.steps must be at most the schedule's 50")):  # fmt: skip
+        options = ["--sampler", sampler, "--steps", "51", "--output", str(tmp_path / sampler)]
+        done = CliRunner().invoke(app, ["sample", trained, *options])
+        assert isinstance(done.exception, InputError)
+        assert str(done.exception) == f"command line:1: --steps: {rule}, but got 51; lower it"
+
+
 def _checkpoint(folder: str) -> str:
     return str(max((Path(folder) / "checkpoints").glob("step-*")))
 
@@ -203,11 +225,35 @@ def test_a_network_of_diffusers_is_trained_on_labels(tmp_path: Path) -> None:
         run(digits(model=spec, train=SHORT), tmp_path / "dropped")
 
 
+def test_guidance_leads_away_from_no_class_only_where_that_was_learned(trained: str, tmp_path: Path) -> None:
+    """Without dropout its embedding is the one that the network began with."""
+    plain = digits(model={**LABELS, "guidance": None}, train={"steps": 2}, evaluation={"samples": 0})
+    run(plain, tmp_path / "plain")
+    model = restore(_checkpoint(str(tmp_path / "plain")))
+    (tmp_path / "out").mkdir()
+    assert not write_pipeline(model, tmp_path / "out").guided
+    out = str(tmp_path / "out")
+    pipeline: Any = DiffusionPipeline.from_pretrained(out, custom_pipeline=out, trust_remote_code=True)
+    with pytest.raises(ValueError, match="`guidance_scale` must go with a model of an unconditional prediction"):
+        pipeline(guidance_scale=2.0)
+    led = {"unet": None, "load": str(tmp_path / "plain"), "guidance": 2.0}
+    with pytest.raises(TrainingError, match="`guidance` must go with a network that has learned what is of no class"):
+        run(digits(model=led, train={"steps": 1}), tmp_path / "led")
+    run(digits(model=led, train=SHORT, evaluation={"samples": 0}), tmp_path / "dropped")
+    more = {"unet": None, "load": str(tmp_path / "dropped"), "guidance": 3.0}
+    run(digits(model=more, train={"steps": 1}, evaluation={"samples": 0}), tmp_path / "more")
+    assert all(restore(_checkpoint(str(tmp_path / name))).predictor.has_unconditional for name in ("dropped", "more"))
+
+
 @pytest.mark.parametrize(
     "sections, told",
     [
         ({"train": {"condition_dropout": 0.1}}, "train.condition_dropout` must go with a model that is given the class"),
         ({"model": {**LABELS}}, "model.guidance` must go with train.condition_dropout"),
+        (
+            {"model": {"unet": None, "call": CALLED + "own_transformer", "condition": "labels", "guidance": 2.0}},
+            "model.guidance` must go with train.condition_dropout",
+        ),
         ({"model": {**LABELS, "label": 3}, "train": SHORT}, "must go with `load`"),
         ({"model": {"unet": {"channels": [8]}, "guidance": 2.0}}, "must go with `load`"),
     ],

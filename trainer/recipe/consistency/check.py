@@ -47,6 +47,7 @@ from dualsweep.trainer.recipe.consistency.sizes import (
 )
 from dualsweep.trainer.recipe.consistency.terms import (
     condition_fits,
+    guidance_is_learned,
     guided_is_no_score,
     maximised_is_a_reward,
     model_fits_the_formulation,
@@ -100,4 +101,5 @@ SINCE: tuple[Callable[[RecipeFields], None], ...] = (
     starts_leave_the_objective_some,
     starts_are_within_the_cap,
     parts_are_noised_alike,
+    guidance_is_learned,
 )

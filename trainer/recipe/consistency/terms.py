@@ -121,7 +121,11 @@ def condition_fits(recipe: RecipeFields) -> None:
     if dropout and new and model.condition is None:
         rule = "must go with a model that is given the class of every example"
         raise RuleError("train.condition_dropout", rule, f"{dropout:g} without", "write model.condition: labels, or drop it")
-    if model.condition is not None and model.unet is not None and model.guidance not in (None, 1.0) and not dropout:
+
+
+def guidance_is_learned(recipe: RecipeFields) -> None:
+    model = recipe.model
+    if model.condition and not model.load and model.guidance not in (None, 1.0) and not recipe.train.condition_dropout:
         raise RuleError(
             "model.guidance",
             "must go with train.condition_dropout, by which a new network learns what guidance leads away from",

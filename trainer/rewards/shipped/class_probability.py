@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,6 +32,11 @@ class ClassProbability(RewardSpec):
 
     of: ClassName = Field(alias="class", description="the class", examples=["4"])
     log: bool = Field(False, description="true for the logarithm of the probability", examples=["true"])
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of the probability, or of its logarithm."""
+        return (math.log(SMALLEST), 0.0) if self.log else self.between
 
     def build(self, context: RewardContext) -> RewardFunction:
         from dualsweep.trainer.data.class_names import find

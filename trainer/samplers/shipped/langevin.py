@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dualsweep.trainer.samplers.spec import SamplerSpec
@@ -38,11 +39,14 @@ def _written(model: Predict, chains: Chains) -> Recursion:
 
 
 def _sizes(model: Predict, chains: Chains) -> tuple[Product, list[Tensor]]:
-    """How each level is gone through, and the sizes of all steps."""
+    """How each level is gone through, and the sizes of all steps: of chains that have the prompts or classes in turn."""
+    from dualsweep.trainer.rng import in_turn
     from dualsweep.trainer.samplers.langevin import product_samples
 
-    spec = chains.sampling.product.model_copy(update={"levels": chains.sampling.steps})
-    return spec, product_samples(model, chains.schedule, spec, chains.draws(range(PILOT))).sizes
+    spec, pilot = chains.sampling.product.model_copy(update={"levels": chains.sampling.steps}), range(PILOT)
+    asked = in_turn(chains.prompts, pilot)
+    predict = model if asked is None else partial(model, prompts=asked)
+    return spec, product_samples(predict, chains.schedule, spec, chains.draws(pilot)).sizes
 
 
 SAMPLER = SamplerSpec(steps="product.levels", prepare=_prepared, written=_written, guided=False)

@@ -85,5 +85,5 @@ TERM = TermSpec(
     faults=_faults,
     tilts=True,
     normalised=True,
-    between=lambda value: value.spec.between,
+    between=lambda value: value.spec.bounds,
 )

@@ -237,7 +237,7 @@ BREACHES = [
     ),
     Breach(terms.condition_fits, DATA, {"train": {"steps": 20, "condition_dropout": 0.1}}, "train.condition_dropout"),
     Breach(
-        terms.condition_fits, DATA, {"model": {"unet": {}, "condition": "labels", "guidance": 2.0}}, "model.guidance",
+        terms.guidance_is_learned, DATA, {"model": {"unet": {}, "condition": "labels", "guidance": 2.0}}, "model.guidance",
     ),
     Breach(
         terms.condition_fits, DATA, {"model": {"load": "a/b", "condition": "captions"}}, "model.condition",
