@@ -12,7 +12,7 @@ from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.store import open_client
 from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
 from dualsweep.sweeps.records.explained import Explained
-from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.folder_kind import is_sweep_folder, trial_artifacts
 from dualsweep.sweeps.records.run_of_file import run_of_file
 from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of, trial_folder
 from dualsweep.sweeps.reports.explaining import explain_run
@@ -53,14 +53,16 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
         ReviewError: there is no such MLflow store.
     """
     copy = brought_if_mirrored(run := run_of_file(run))
-    place = local_path(copy) if is_local(run) or (is_local(copy) and is_sweep_folder(local_path(copy))) else None
+    here = local_path(copy) if is_local(copy) else None
+    of_trial = here is not None and trial_artifacts(here) is not None
+    place = here if is_local(run) or of_trial or (here is not None and is_sweep_folder(here)) else None
     if place is not None and place.is_dir() and is_sweep_folder(place):
         chosen = _in_folder(recommended_folder(place, run) if trial is None else trial_folder(place, trial))
         return replace(chosen, said=chosen.said or said_of(place, run)) if trial is None else chosen
     if trial is not None:
         rule, remedy = "must go with a sweep's output folder", "drop it, or give the folder of the sweep"
         raise InputError([Diagnostic(("--trial",), rule, f"it with {show(run)}", remedy, "command line", 1)])
-    if place is None or place.exists():
+    if place is None or place.exists() or of_trial:
         return _in_folder(place) if place is not None else Chosen(_located(run), None)
     return _in_mlflow(run, tracking_uri)
 
