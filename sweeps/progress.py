@@ -60,11 +60,13 @@ class Progress:
         """A line that stays, above the table."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def started(self, name: str, params: Mapping[str, Any] | None = None) -> None:
-        """A training has been begun; before its first report it is starting."""
+    def started(
+        self, name: str, params: Mapping[str, Any] | None = None, equalities: frozenset[str] = frozenset()
+    ) -> None:  # fmt: skip
+        """A training has been begun; before its first report it is starting. `equalities` name its constraints with `equals`."""
         shown = ", ".join(f"{key}={short(value)}" for key, value in (params or {}).items())
         with self._lock:
-            self._running[name] = TrialState(name, shown)
+            self._running[name] = TrialState(name, shown, equalities)
             self._time_left.started(name, time.monotonic())
             self._journal.event("started", name, params=dict(params or {}))
             if not self._live:

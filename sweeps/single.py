@@ -30,6 +30,7 @@ from dualsweep.trainer.config.uris import is_local
 from dualsweep.trainer.metric_names import sure, tells_of_another
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import finished
+from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, write_file
 
@@ -88,7 +89,7 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: OnRe
         local.mkdir(parents=True, exist_ok=True)
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
-            progress.started(name)
+            progress.started(name, equalities=checked.recipe.equalities)
             kept = MetricsFile(local)
 
             def take(payload: Payload) -> bool:
@@ -120,7 +121,7 @@ def _logged(store: str, output: str, local: Path, explained: Explained, file: st
 def _written(checked: Checked, local: Path, points: Points, explained: Explained) -> None:
     """Writes the trajectories, the verdicts, and a copy of the result where the output is elsewhere."""
     result = explained.result
-    _draw(local, checked.recipe.name, points)
+    _draw(local, checked.recipe, points)
     write(explained, local)
     if not is_local(checked.output):
         # The output's own result.json lies there; in the output it would mark a run that failed as finished.
@@ -132,9 +133,10 @@ def _take(payload: Payload, kept: MetricsFile, name: str, progress: Progress) ->
     return kept.take(payload)
 
 
-def _draw(folder: Path, name: str, points: Points) -> None:
+def _draw(folder: Path, recipe: Recipe, points: Points) -> None:
     from dualsweep.analysis.figures.trajectories import trajectories_png
 
     multipliers, slacks = histories(points)
     if multipliers:
-        write_file(folder / "trajectories.png", trajectories_png(multipliers, slacks, title=name))
+        drawn = trajectories_png(multipliers, slacks, title=recipe.name, equalities=recipe.equalities)
+        write_file(folder / "trajectories.png", drawn)
