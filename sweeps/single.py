@@ -11,7 +11,7 @@ from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
-from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.interrupts import handlers_restored, terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.mirrored.driving import driving
@@ -35,6 +35,7 @@ from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, write_file
 
 
+@handlers_restored()
 def run_single(checked: Checked, console: Console, on_report: OnReport = nobody) -> Explained:
     """Trains a checked recipe; prints how it ended, with a verdict for each constraint.
 
