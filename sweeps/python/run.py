@@ -114,7 +114,9 @@ class Run(Result):
     def __repr__(self) -> str:
         figures = "" if math.isnan(self.objective) else f", objective {self.objective:.4g}"
         figures += "".join(f", {name} {each.standing}" for name, each in self.constraints.items())
+        figures += f": {' '.join(self.reason.split())}" if self.status == "failed" else ""
         return f"<Run {self.title}: {self.status.replace('_', ' ')} after {self.steps} steps{figures}; {self.folder}>"
 
     def _repr_html_(self) -> str:
-        return page(f"{self!r}\n{self.reason}", [self.folder / "trajectories.png", self.folder / "samples.png"])
+        told = repr(self) if self.status == "failed" else f"{self!r}\n{self.reason}"
+        return page(told, [self.folder / "trajectories.png", self.folder / "samples.png"])
