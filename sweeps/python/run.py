@@ -12,6 +12,7 @@ from dualsweep.sweeps.python.explanation import Explanation
 from dualsweep.sweeps.python.given import count_given, mistake, required_place
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.records.folder_kind import trial_artifacts
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -119,4 +120,9 @@ class Run(Result):
 
     def _repr_html_(self) -> str:
         told = repr(self) if self.status == "failed" else f"{self!r}\n{self.reason}"
-        return page(told, [self.folder / "trajectories.png", self.folder / "samples.png"])
+        return page(told, [self._picture("trajectories.png"), self._picture("samples.png")])
+
+    def _picture(self, name: str) -> Path:
+        """Where a picture is: in the folder, else where a sweep keeps those of its trials."""
+        own, kept = self.folder / name, trial_artifacts(self.folder)
+        return own if own.is_file() or kept is None else kept / name
