@@ -24,6 +24,14 @@ LINE_SECONDS = 15.0
 PULSE_SECONDS = 5.0
 
 
+def _redraws(console: Console) -> bool:
+    """Whether a table can be drawn anew in its place: not in a pipe, which Rich calls a terminal where FORCE_COLOR is set."""
+    try:
+        return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
+    except (ValueError, AttributeError):  # it is closed, or no file at all
+        return False
+
+
 class Progress:
     """Follows the trainings of one command; use it as a context. `total` of them, `concurrent` at a time, called `unit`.
 
@@ -37,7 +45,8 @@ class Progress:
         self._console, self._total, self._unit, self._journal = console, total, unit, journal or Journal([])
         self._done, self._time_left = done, TimeLeft(total, concurrent, time.monotonic())
         self._running: dict[str, TrialState] = {}
-        self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        drawn = _redraws(console)
+        self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if drawn else None
         self._bar = NotebookBar() if console.is_jupyter else None
         self._lock, self._over = threading.RLock(), threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="progress", daemon=True)

@@ -94,6 +94,22 @@ def test_a_phase_without_reports_is_told_all_the_same_and_the_journal_is_kept_al
     assert sum("judging" in line for line in told.lines) >= 3
 
 
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"FORCE_COLOR": "1"}])
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_where_no_table_can_be_drawn_in_place_there_are_lines(environment: dict[str, str], is_pipe: bool) -> None:
+    """Rich draws none on a dumb terminal, and calls a pipe, as of a log in CI, a terminal where colours are forced."""
+
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return not is_pipe
+
+    console = Console(file=(written := Stream()), width=200, _environ=environment)
+    with Progress(console, 1) as progress:
+        progress.started("a")
+    has_table = environment == {"FORCE_COLOR": "1"} and not is_pipe
+    assert ("trial a starts\n" in written.getvalue()) == (not has_table) and ("worst slack" in written.getvalue()) == has_table
+
+
 def test_what_stands_in_brackets_is_said() -> None:
     written = io.StringIO()
     Progress(Console(file=written, width=200), 1).say("must be [batch], but got [/b] of [red]")
