@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TextIO, cast
 
+import IPython.display
 import pytest
 from rich.table import Table
 
@@ -67,6 +68,16 @@ def test_messages_are_no_markup_and_secrets_stay_secret(capsys: pytest.CaptureFi
     screen.print("at postgresql://me:se@cret/x@h/m and https://TOKEN@h", soft_wrap=True)
     found = capsys.readouterr().out
     assert found.count(text) == 4 and "at postgresql://me:***@h/m and https://***@h" in found
+
+
+def test_a_notebook_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There Rich hands what is printed to IPython, and nothing to the stream."""
+    shown = list[str]()
+    monkeypatch.setattr(IPython.display, "display", lambda each: shown.extend(each._repr_mimebundle_([], []).values()))
+    screen = Screen()
+    screen.is_jupyter = True
+    screen.print("output: sftp://me:se@cret@nas/x", soft_wrap=True)
+    assert len(shown) == 2 and all("output: sftp://***@nas/x" in each for each in shown)
 
 
 @pytest.mark.parametrize(
