@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlflow import MlflowClient
 
 import dualsweep as ds
 from dualsweep.sweeps.checking import checked_read
+from dualsweep.sweeps.python.explanation import Explanation
 from dualsweep.sweeps.python.given import count_given, plan_given, preference_given, recipe_given
 from dualsweep.sweeps.tracking.artifacts import draw_trajectories
 from dualsweep.sweeps.tracking.spool import points_in
@@ -56,6 +58,16 @@ def test_a_training_is_loaded_with_its_history_and_verdicts(there: Path) -> None
     assert table["objective"].iloc[-1] == run.objective
     said = dualsweep_here("explain", "runs/tiny", folder=there).stdout
     assert repr(run.explain()).split() == said.split()
+
+
+def test_a_notebook_shows_all_that_is_explained(there: Path) -> None:
+    run = ds.load(there / "runs" / "tiny")
+    assert isinstance(run, ds.Run)
+    price, goal = "Loosening `four` by 1 gains 0.2 of the objective.", "For 10 % of fours take 0.3."
+    explained = Explanation.of(replace(run._known, prices=(price,), goals=(goal,)))
+    page, lines = explained._repr_markdown_(), repr(explained).splitlines()
+    objective = next(line for line in lines if line.startswith("objective 0.71"))
+    assert all(line in lines and line in page for line in (price, goal, objective))
 
 
 def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
