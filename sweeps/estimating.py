@@ -48,9 +48,9 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
         f" (by {estimate.timed} steps on this machine's {estimate.device.upper()}{share})"
     )
     steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
-    stepping, judging = clock(steps * estimate.step), clock(estimate.evaluation)
-    looking = f", looks {clock(steps * estimate.look)}" if estimate.look else ""
-    yield f"  one training  about {clock(seconds)}: {steps} steps in {stepping}{looking}, evaluation {judging}"
+    stepping, judging = lasting(steps * estimate.step), lasting(estimate.evaluation)
+    looking = f", looks {lasting(steps * estimate.look)}" if estimate.look else ""
+    yield f"  one training  about {lasting(seconds)}: {steps} steps in {stepping}{looking}, evaluation {judging}"
     if checked.plan is not None:
         yield f"  the sweep     {_of_sweep(checked, checked.plan, estimate)}"
 
@@ -74,7 +74,7 @@ def _of_sweep(checked: Checked, plan: Plan, estimate: Estimate) -> str:
     hours = f"{low if low == high else f'{low} to {high}'} worker-hours"
     if elsewhere:
         return f"{hours} in {told}, on machines like this one"
-    soonest, latest = clock(min(waited)), clock(max(waited))
+    soonest, latest = lasting(min(waited)), lasting(max(waited))
     whole = f"about {soonest}" if soonest == latest else f"from {soonest} to {latest}"
     return f"{whole}: {told}, {beside} at a time; {hours}"
 

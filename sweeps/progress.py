@@ -16,7 +16,7 @@ from rich.text import Text
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.notebook_bar import NotebookBar
 from dualsweep.sweeps.time_left import TimeLeft
-from dualsweep.sweeps.trial_state import TrialState, clock, short
+from dualsweep.sweeps.trial_state import TrialState, clock, remaining, short
 
 #: Seconds between two lines of one trial where there is no terminal.
 LINE_SECONDS = 15.0
@@ -130,8 +130,8 @@ class Progress:
             if state.evaluating is not None:
                 self._time_left.evaluated(time.monotonic() - state.evaluating)
             self._time_left.ended(name, time.monotonic())
-            left = self._sweep_left()
-            more = f", about {clock(left)} left" if left and self._done < self._total else ""
+            left = remaining(self._sweep_left())
+            more = f", about {left} left" if left and self._done < self._total else ""
             told = f"trial {name} {status.replace('_', ' ')} after {clock(seconds)}" + (f": {reason}" if reason else "")
             self.say(f"{told} ({self._done}/{self._total}{more})")
             self._refresh()
@@ -171,13 +171,14 @@ class Progress:
             self._live.update(self._table())
         if self._bar:
             under_way = sum(state.step / state.steps for state in self._running.values() if state.steps)
-            done = (self._done + under_way) / self._total if self._total else 1.0
+            # The final evaluation comes after the last step: full is what has ended alone, in the whole percents that are shown.
+            done = min((self._done + under_way) / self._total, 0.99) if self._done < self._total else 1.0
             now, evaluation = time.monotonic(), self._time_left.evaluation
             self._bar.show(done, [state.line(evaluation, now) for state in self._running.values()])
 
     def _table(self) -> Table:
-        left = self._sweep_left()
-        title = f"{self._done} of {self._total} {self._unit}s done" + (f", about {clock(left)} left" if left else "")
+        left = remaining(self._sweep_left())
+        title = f"{self._done} of {self._total} {self._unit}s done" + (f", about {left} left" if left else "")
         table = Table(title=title, title_justify="left", expand=False)
         for column in ("trial", "step", "objective", "worst slack", "λ", "left", "parameters"):
             table.add_column(column, justify="left" if column == "parameters" else "right", overflow="fold")

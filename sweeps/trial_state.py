@@ -90,7 +90,7 @@ class TrialState:
             return ""
         unknown = evaluation is None and self.phase != "writing"
         after = "evaluation" if self.evaluating is None else "judging" if self.phase == "sampling" else ""
-        return clock(left) + (f" + {after}" if unknown and after else "")
+        return " + ".join(each for each in (remaining(left), after if unknown else "") if each)
 
     def cells(self, evaluation: float | None, now: float) -> tuple[str, ...]:
         """A row of the table: trial, step or phase, objective, worst slack, multipliers, time left, parameters."""
@@ -129,8 +129,13 @@ def short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def clock(seconds: float | None) -> str:
+def remaining(seconds: float | None) -> str:
+    """Seconds that are left, as a clock shows them, from one second on; empty where none are, or nobody knows."""
+    return clock(max(seconds, 1.0)) if seconds else ""
+
+
+def clock(seconds: float) -> str:
     """Seconds as `1:02:03` or `2:03`."""
-    whole = int(seconds or 0)
+    whole = int(seconds)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

@@ -204,7 +204,7 @@ def _cells(row: Record) -> tuple[str, ...]:
         str(row.get("restarts") or ""),
         str(row.get("workers") or ""),
         row.get("node") or "",
-        clock(row.get("seconds")),
+        clock(row["seconds"]) if row.get("seconds") else "",
     )
 
 

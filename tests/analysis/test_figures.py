@@ -219,7 +219,12 @@ def test_trajectories_are_drawn_with_gaps_and_with_many_constraints() -> None:
 
 def test_of_many_constraints_an_equality_that_is_missed_by_far_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = list[Figure]()
-    monkeypatch.setattr(trajectories, "png_bytes", lambda figure: figures.append(figure) or png_bytes(figure))
+
+    def kept(figure: Figure) -> bytes:
+        figures.append(figure)
+        return png_bytes(figure)
+
+    monkeypatch.setattr(trajectories, "png_bytes", kept)
     slacks = {"equal": [(0, 0.5)], **{f"c{i}": [(0, 0.01 * i)] for i in range(10)}}
     trajectories_png({}, slacks)
     trajectories_png({}, slacks, equalities={"equal"})

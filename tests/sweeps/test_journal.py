@@ -99,6 +99,15 @@ def test_a_continued_trial_runs_again_and_an_end_stays(progress: Progress, tmp_p
     assert [row["state"] for row in rows(tmp_path).values()] == ["infeasible", "running", "starting"]
 
 
+def test_of_a_training_that_has_not_reported_no_time_is_shown(progress: Progress, tmp_path: Path) -> None:
+    for is_there in (True, False):
+        if not is_there:
+            (tmp_path / "live.json").unlink()
+        show([rows(tmp_path)["0002"]], console := Console(record=True, width=200, file=io.StringIO()))
+        assert "starting" in (text := console.export_text()) or not is_there
+        assert "0:00" not in text
+
+
 @pytest.mark.parametrize("slack", [0.08, -0.08])
 def test_an_equality_that_is_missed_on_either_side_is_the_worst(slack: float, tmp_path: Path) -> None:
     """`four` is an equality by 0.08 off, `five` a bound that is kept with 0.3 to spare."""

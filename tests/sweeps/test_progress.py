@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import time
+from types import SimpleNamespace
 from typing import Any
 
+import IPython.display
 import pytest
 from rich.console import Console
 
@@ -60,6 +62,37 @@ def test_an_evaluation_that_goes_on_is_told_by_its_share_or_by_those_before() ->
     assert state.told(None, 90.0) == "1:30 + judging" and state.told(240.0, 90.0) == "3:30"  # a quarter took 30 s
     state.enter("judging", 0.0, 200.0)
     assert state.told(None, 230.0) == "" and state.told(240.0, 230.0) == "1:10"  # unknown is not 0:00
+
+
+def test_what_is_left_is_never_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    state = TrialState("0001", "", step=119, steps=120, seconds=59.5)
+    state.enter("training", 0.0, 0.0)
+    assert state.told(None, 59.5) == "0:01 + evaluation" and state.told(0.1, 59.5) == "0:01"
+    state.step = 120
+    assert state.told(None, 60.0) == "evaluation" and state.told(0.0, 60.0) == ""
+    told = Told(monkeypatch, total=2, line_seconds=1e9)
+    for name in ("0000", "0001"):
+        told.progress.started(name)
+        now[0] += 0.5
+        told.progress.ended(name, "converged", "", 0.5)
+    assert told.lines[1] == "trial 0000 converged after 0:00 (1/2, about 0:01 left)"
+
+
+@pytest.mark.parametrize("total", [1, 1000])
+def test_a_notebooks_bar_is_full_once_all_is_over(total: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final evaluation comes after the last step, and 99.6 % are not all."""
+    bars = list[str]()
+    handle = SimpleNamespace(update=lambda shown, raw: bars.append(shown["text/plain"].splitlines()[0]))
+    monkeypatch.setattr(IPython.display, "display", lambda shown, **given: handle)
+    progress = Progress(Console(force_jupyter=True, file=io.StringIO()), total, done=total - 1)
+    progress.started("0000")
+    for payload in (report(60), report(120), report(120, "sampling", 0.5)):
+        progress.reported("0000", payload)
+    progress.ended("0000", "converged", "", 60.0)
+    under_way = ["50%", "99%", "99%"] if total == 1 else ["99%"] * 3
+    assert bars == [*under_way, "100%"]
 
 
 def test_the_sweep_counts_the_evaluations_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
