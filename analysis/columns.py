@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 
@@ -42,13 +42,14 @@ def columns(record: SweepRecord) -> list[Column]:
     """Return the objectives, the trials' numbers and every column with at least one finite value: by group, objectives first."""
     place = {trial.trial_id: float(number) for number, trial in enumerate(record.trials, 1)}
     named = {name for trial in record.trials for name in trial.metrics}
+    equalities = {outcome.name for trial in record.trials for outcome in trial.constraints if outcome.equality}
     measured = sorted(named - set(record.objectives))
     made = [
         _column(record, name, f"{name} ({direction}d)", "objectives", methodcaller("metric", name))
         for name, direction in record.objectives.items()
     ]
     made += [
-        _column(record, name, metric_label(name), _group(name), methodcaller("metric", name))
+        _column(record, name, metric_label(name, equalities), _group(name), methodcaller("metric", name))
         for name in measured
         if name != "feasible" and not name.startswith(_LEFT_OUT) and not tells_of_another(name, named)
     ]
@@ -81,10 +82,10 @@ def _group(name: str) -> str:
     return known.get(prefix, "other")
 
 
-def metric_label(name: str) -> str:
-    """Return a metric's name with what a reader needs to know of its sign."""
+def metric_label(name: str, equalities: Collection[str]) -> str:
+    """Return a metric's name with what a reader needs to know of its sign; `equalities` are the names of those constraints."""
     if name.startswith(metric_names.SLACK):
-        return f"{name} (≥ 0: satisfied)"
+        return f"{name} ({'' if name.removeprefix(metric_names.SLACK) in equalities else '≥ '}0: satisfied)"
     return f"{name} (objective per unit of value)" if name.startswith(metric_names.MULTIPLIER) else name
 
 

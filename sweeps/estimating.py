@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from dualsweep.cluster.machine import local_machine
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps.checking import Checked, runs_elsewhere
+from dualsweep.sweeps.planning.plan import Plan
+from dualsweep.sweeps.planning.trial_lengths import steps_at_ends
 from dualsweep.sweeps.trial_state import clock
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def show_estimate(checked: Checked) -> None:
 
 def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     """The estimate, line by line, of a recipe that was found good, and of its sweep."""
-    recipe, plan, ask = checked.recipe, checked.plan, checked.ask
+    recipe, ask = checked.recipe, checked.ask
     workers = ask.workers
     which = "all" if estimate.trained == estimate.parameters else f"{estimate.trained:,}"
     yield f"  parameters    {estimate.parameters:,}, {which} trained"
@@ -46,18 +48,35 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
         f" (by {estimate.timed} steps on this machine's {estimate.device.upper()}{share})"
     )
     steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
-    stepping, judging = clock(steps * estimate.step), clock(estimate.evaluation)
-    looking = f", looks {clock(steps * estimate.look)}" if estimate.look else ""
-    yield f"  one training  about {clock(seconds)}: {steps} steps in {stepping}{looking}, evaluation {judging}"
-    if plan is not None:
-        trainings = plan.trials * len(plan.seeds)
-        hours = trainings * workers * seconds / 3600
-        if runs_elsewhere(checked.address):
-            yield f"  the sweep     {amount(hours)} worker-hours in {trainings} trainings, on machines like this one"
-            return
-        beside = concurrency(local_machine(), checked.ask, plan.sweep.concurrency).concurrent
-        whole = clock(-(-trainings // beside) * (seconds + _STARTING))
-        yield f"  the sweep     about {whole}: {trainings} trainings, {beside} at a time; {amount(hours)} worker-hours"
+    stepping, judging = lasting(steps * estimate.step), lasting(estimate.evaluation)
+    looking = f", looks {lasting(steps * estimate.look)}" if estimate.look else ""
+    yield f"  one training  about {lasting(seconds)}: {steps} steps in {stepping}{looking}, evaluation {judging}"
+    if checked.plan is not None:
+        yield f"  the sweep     {_of_sweep(checked, checked.plan, estimate)}"
+
+
+def _of_sweep(checked: Checked, plan: Plan, estimate: Estimate) -> str:
+    """How long the sweep takes, over all lengths of its trials that are searched."""
+    trainings, elsewhere = plan.trials * len(plan.seeds), runs_elsewhere(checked.address)
+    beside = concurrency(local_machine(), checked.ask, plan.sweep.concurrency).concurrent
+    # The first trials, as many as run at a time, find none to go on from.
+    anew = min(trainings, len(plan.seeds) * -(-((plan.sweep.concurrency or 1) if elsewhere else beside) // len(plan.seeds)))
+    first, told = plan.amortised_recipe, f"{trainings} trainings"
+    begun = estimate.training(first.train.steps) if first is not None else 0.0
+    if first is not None:
+        told += f" and the amortised one of {first.train.steps} steps"
+    worked, waited = list[float](), list[float]()
+    for steps, later in steps_at_ends(plan) or [(checked.recipe.train.steps,) * 2]:
+        parts = [(anew, estimate.training(steps)), (trainings - anew, estimate.training(later))]
+        worked.append(begun + sum(count * seconds for count, seconds in parts))
+        waited.append(begun + sum(-(-count // beside) * (seconds + _STARTING) for count, seconds in parts))
+    low, high = (amount(end * checked.ask.workers / 3600) for end in (min(worked), max(worked)))
+    hours = f"{low if low == high else f'{low} to {high}'} worker-hours"
+    if elsewhere:
+        return f"{hours} in {told}, on machines like this one"
+    soonest, latest = lasting(min(waited)), lasting(max(waited))
+    whole = f"about {soonest}" if soonest == latest else f"from {soonest} to {latest}"
+    return f"{whole}: {told}, {beside} at a time; {hours}"
 
 
 def size(count: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 from dualsweep.sweeps.exits import INTERRUPTED
@@ -34,6 +36,24 @@ def terminate_like_interrupt() -> None:
             signal.signal(number, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def handlers_restored() -> Iterator[None]:
+    """Afterwards signals do what they did before: who called from Python goes on, and has handlers of its own. Ray sets some too.
+
+    Does nothing outside the main thread, where none are set either.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_LIKE_INTERRUPT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # one that is not Python's, which Python cannot set either
+                signal.signal(number, handler)
 
 
 def end_soon() -> None:

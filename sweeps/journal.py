@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,23 @@ def family(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
-def standing(step: int, seconds: float, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """Where a training stands, or stood at its end, as the journal has it."""
+def worst_slack(slacks: Mapping[str, float], equalities: Collection[str]) -> tuple[str, float] | None:
+    """The constraint that is nearest to being violated, or furthest beyond, and the room that it has left: its slack, but of an
+    equality, which either sign violates, -|slack|. None where there is no constraint.
+    """
+    rooms = {name: -abs(slack) if name in equalities else slack for name, slack in slacks.items()}
+    return min(rooms.items(), key=lambda item: item[1], default=None)
+
+
+def standing(step: int, seconds: float, metrics: Mapping[str, float], equalities: Collection[str]) -> dict[str, Any]:
+    """Where a training stands, or stood at its end, as the journal has it; `equalities` are the names of those constraints."""
     return {
         "step": step,
         "seconds": seconds,
         "objective": metrics.get(metric_names.OBJECTIVE),
         "slacks": family(metrics, metric_names.SLACK),
         "multipliers": family(metrics, metric_names.MULTIPLIER),
+        "equalities": sorted(equalities),
     }
 
 
@@ -62,7 +71,8 @@ class Journal:
         new = [stem for stem in self._stems if not Path(stem + EVENTS).exists()]
         for record in ended if new else ():
             result = record.result
-            stood = standing(result.steps, result.seconds, record.metrics) | {"steps": result.steps}
+            equalities = [name for name, outcome in result.constraints.items() if outcome.kind == "equals"]
+            stood = standing(result.steps, result.seconds, record.metrics, equalities) | {"steps": result.steps}
             told = {"status": result.status, "reason": result.reason, "feasible": result.feasible}
             self._write(new, {"time": None, "trial": record.id, "event": "ended", **stood, **told})
 

@@ -101,9 +101,12 @@ class Screen(Console):
         super().__init__(file=cast("TextIO", stream), markup=False, highlight=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """As Rich does, but a name that somebody gave in MLflow, say, commands no terminal: its escapes are shown."""
+        """As Rich does, but a name that somebody gave in MLflow, say, commands no terminal: its escapes are shown.
+
+        Secrets are hidden here too: in a notebook nothing goes through the stream.
+        """
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            yield segment if segment.control else Segment(printable(masked(segment.text)), segment.style)
 
 
 def tolerate() -> None:

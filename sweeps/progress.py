@@ -16,12 +16,20 @@ from rich.text import Text
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.notebook_bar import NotebookBar
 from dualsweep.sweeps.time_left import TimeLeft
-from dualsweep.sweeps.trial_state import TrialState, clock, short
+from dualsweep.sweeps.trial_state import TrialState, clock, remaining, short
 
 #: Seconds between two lines of one trial where there is no terminal.
 LINE_SECONDS = 15.0
 #: Seconds after which what is shown and written down is renewed without a report, as in a long evaluation.
 PULSE_SECONDS = 5.0
+
+
+def _redraws(console: Console) -> bool:
+    """Whether a table can be drawn anew in its place: not in a pipe, which Rich calls a terminal where FORCE_COLOR is set."""
+    try:
+        return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
+    except (ValueError, AttributeError):  # it is closed, or no file at all
+        return False
 
 
 class Progress:
@@ -37,7 +45,8 @@ class Progress:
         self._console, self._total, self._unit, self._journal = console, total, unit, journal or Journal([])
         self._done, self._time_left = done, TimeLeft(total, concurrent, time.monotonic())
         self._running: dict[str, TrialState] = {}
-        self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        drawn = _redraws(console)
+        self._live = Live(self._table(), console=console, refresh_per_second=2, transient=True) if drawn else None
         self._bar = NotebookBar() if console.is_jupyter else None
         self._lock, self._over = threading.RLock(), threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="progress", daemon=True)
@@ -60,11 +69,13 @@ class Progress:
         """A line that stays, above the table."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def started(self, name: str, params: Mapping[str, Any] | None = None) -> None:
-        """A training has been begun; before its first report it is starting."""
+    def started(
+        self, name: str, params: Mapping[str, Any] | None = None, equalities: frozenset[str] = frozenset()
+    ) -> None:  # fmt: skip
+        """A training has been begun; before its first report it is starting. `equalities` name its constraints with `equals`."""
         shown = ", ".join(f"{key}={short(value)}" for key, value in (params or {}).items())
         with self._lock:
-            self._running[name] = TrialState(name, shown)
+            self._running[name] = TrialState(name, shown, equalities)
             self._time_left.started(name, time.monotonic())
             self._journal.event("started", name, params=dict(params or {}))
             if not self._live:
@@ -119,8 +130,8 @@ class Progress:
             if state.evaluating is not None:
                 self._time_left.evaluated(time.monotonic() - state.evaluating)
             self._time_left.ended(name, time.monotonic())
-            left = self._sweep_left()
-            more = f", about {clock(left)} left" if left and self._done < self._total else ""
+            left = remaining(self._sweep_left())
+            more = f", about {left} left" if left and self._done < self._total else ""
             told = f"trial {name} {status.replace('_', ' ')} after {clock(seconds)}" + (f": {reason}" if reason else "")
             self.say(f"{told} ({self._done}/{self._total}{more})")
             self._refresh()
@@ -160,13 +171,14 @@ class Progress:
             self._live.update(self._table())
         if self._bar:
             under_way = sum(state.step / state.steps for state in self._running.values() if state.steps)
-            done = (self._done + under_way) / self._total if self._total else 1.0
+            # The final evaluation comes after the last step: full is what has ended alone, in the whole percents that are shown.
+            done = min((self._done + under_way) / self._total, 0.99) if self._done < self._total else 1.0
             now, evaluation = time.monotonic(), self._time_left.evaluation
             self._bar.show(done, [state.line(evaluation, now) for state in self._running.values()])
 
     def _table(self) -> Table:
-        left = self._sweep_left()
-        title = f"{self._done} of {self._total} {self._unit}s done" + (f", about {clock(left)} left" if left else "")
+        left = remaining(self._sweep_left())
+        title = f"{self._done} of {self._total} {self._unit}s done" + (f", about {left} left" if left else "")
         table = Table(title=title, title_justify="left", expand=False)
         for column in ("trial", "step", "objective", "worst slack", "λ", "left", "parameters"):
             table.add_column(column, justify="left" if column == "parameters" else "right", overflow="fold")

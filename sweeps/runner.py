@@ -77,7 +77,7 @@ class Runner:
     def started(self, run: Run) -> None:
         """Ray has begun a training."""
         self._runs.begin(run)
-        self._progress.started(run.name, run.asked.params)
+        self._progress.started(run.name, run.asked.params, run.recipe.equalities)
 
     def reported(self, run: Run, payload: dict[str, Any]) -> bool:
         """Takes a report; whether the training is over, by its own last report or because it is to stop."""

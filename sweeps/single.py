@@ -13,7 +13,7 @@ from dualsweep.cluster.connection import connect
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
-from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.interrupts import handlers_restored, terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.mirrored.driving import driving
@@ -34,10 +34,12 @@ from dualsweep.trainer.config.uris import is_local
 from dualsweep.trainer.metric_names import sure, tells_of_another
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.ray_shell.job import finished
+from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import RESULT, write_file
 
 
+@handlers_restored()
 def run_single(checked: Checked, console: Console, on_report: OnReport = nobody) -> Explained:
     """Trains a checked recipe; prints how it ended, with a verdict for each constraint.
 
@@ -105,7 +107,7 @@ def _trained(checked: Checked, driven: Driven, console: Console, on_report: OnRe
         check_nodes(checked, connection, console)
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
-            progress.started(name)
+            progress.started(name, equalities=checked.recipe.equalities)
             kept = MetricsFile(local)
 
             def take(payload: Payload) -> bool:
@@ -137,7 +139,7 @@ def _logged(store: str, output: str, local: Path, explained: Explained, file: st
 def _written(checked: Checked, local: Path, points: Points, explained: Explained) -> None:
     """Writes the trajectories, the verdicts, and a copy of the result where the output is elsewhere."""
     result = explained.result
-    _draw(local, checked.recipe.name, points)
+    _draw(local, checked.recipe, points)
     write(explained, local)
     if not is_local(checked.output):
         # The output's own result.json lies there; in the output it would mark a run that failed as finished.
@@ -149,9 +151,10 @@ def _take(payload: Payload, kept: MetricsFile, name: str, progress: Progress) ->
     return kept.take(payload)
 
 
-def _draw(folder: Path, name: str, points: Points) -> None:
+def _draw(folder: Path, recipe: Recipe, points: Points) -> None:
     from dualsweep.analysis.figures.trajectories import trajectories_png
 
     multipliers, slacks = histories(points)
     if multipliers:
-        write_file(folder / "trajectories.png", trajectories_png(multipliers, slacks, title=name))
+        drawn = trajectories_png(multipliers, slacks, title=recipe.name, equalities=recipe.equalities)
+        write_file(folder / "trajectories.png", drawn)

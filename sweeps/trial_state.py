@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dualsweep.sweeps.journal import family, standing
+from dualsweep.sweeps.journal import family, standing, worst_slack
 from dualsweep.trainer import metric_names
 
 
@@ -20,6 +20,8 @@ class TrialState:
 
     name: str
     params: str
+    #: The names of the constraints with `equals`.
+    equalities: frozenset[str] = frozenset()
     step: int = 0
     steps: int = 0
     seconds: float = 0.0
@@ -49,13 +51,13 @@ class TrialState:
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The constraint with the least slack, and that slack."""
-        return min(family(self.metrics, metric_names.SLACK).items(), key=lambda item: item[1], default=None)
+        """The constraint with the least room left, and that room (see `worst_slack`)."""
+        return worst_slack(family(self.metrics, metric_names.SLACK), self.equalities)
 
     def to_json(self) -> dict[str, Any]:
         """How far it is, for the journal: `reported` in seconds of Unix time, 0 before the first report."""
         where = {"node": self.node, "log": self.log, "workers": self.workers, "restarts": self.restarts}
-        stands = standing(self.step, self.seconds, self.metrics)
+        stands = standing(self.step, self.seconds, self.metrics, self.equalities)
         phase = {"steps": self.steps, "phase": self.phase, "share": self.share, "reported": self.reported}
         return {"trial": self.name} | where | stands | phase
 
@@ -88,7 +90,7 @@ class TrialState:
             return ""
         unknown = evaluation is None and self.phase != "writing"
         after = "evaluation" if self.evaluating is None else "judging" if self.phase == "sampling" else ""
-        return clock(left) + (f" + {after}" if unknown and after else "")
+        return " + ".join(each for each in (remaining(left), after if unknown else "") if each)
 
     def cells(self, evaluation: float | None, now: float) -> tuple[str, ...]:
         """A row of the table: trial, step or phase, objective, worst slack, multipliers, time left, parameters."""
@@ -127,8 +129,13 @@ def short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def clock(seconds: float | None) -> str:
+def remaining(seconds: float | None) -> str:
+    """Seconds that are left, as a clock shows them, from one second on; empty where none are, or nobody knows."""
+    return clock(max(seconds, 1.0)) if seconds else ""
+
+
+def clock(seconds: float) -> str:
     """Seconds as `1:02:03` or `2:03`."""
-    whole = int(seconds or 0)
+    whole = int(seconds)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

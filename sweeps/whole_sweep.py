@@ -16,7 +16,7 @@ from dualsweep.cluster.resources import Plan as Fits
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
-from dualsweep.sweeps.interrupts import terminate_like_interrupt
+from dualsweep.sweeps.interrupts import handlers_restored, terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.mirrored.driving import driving
@@ -50,6 +50,7 @@ def _trainings_left(plan: Plan, unfinished: Sequence[ProposedTrial], remaining: 
     return (len(unfinished) + remaining) * len(plan.seeds) - ended
 
 
+@handlers_restored()
 def run_sweep(checked: Checked, console: Console, on_report: OnReport = nobody) -> Results:
     """Runs or continues a checked sweep to its end, or until Ctrl-C, and reviews what is done.
 

@@ -7,7 +7,7 @@ multipliers, and with the slack near 0 wherever the multiplier is positive.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -22,11 +22,14 @@ _DASHES = ("-", "--", "-.", ":")
 _GREY = "#b4bac3"
 
 
-def trajectories_png(multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Trajectory], *, title: str = "") -> bytes:
+def trajectories_png(
+    multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Trajectory], *, title: str = "",
+    equalities: Collection[str] = (),
+) -> bytes:  # fmt: skip
     """Return a PNG of the multipliers above the slacks, against the primal step, one line a constraint.
 
-    With more than eight constraints, the eight with the smallest final slack are drawn in colour and named, the rest
-    in grey. Non-finite values leave gaps.
+    With more than eight constraints, the eight with the smallest final slack, of `equalities` the largest on either side, are
+    drawn in colour and named, the rest in grey. Non-finite values leave gaps.
 
     Raises:
         ReviewError: there is nothing to draw.
@@ -36,7 +39,7 @@ def trajectories_png(multipliers: Mapping[str, Trajectory], slacks: Mapping[str,
             "There must be at least one (step, value) to draw, but got no multipliers and no slacks. "
             "Draw trajectories only for problems with constraints."
         )
-    names = _by_need(multipliers, slacks)
+    names = _by_need(multipliers, slacks, equalities)
     figure = new_figure(8.0, 5.6)
     upper = figure.add_subplot(2, 1, 1)
     lower = figure.add_subplot(2, 1, 2, sharex=upper)
@@ -45,7 +48,7 @@ def trajectories_png(multipliers: Mapping[str, Trajectory], slacks: Mapping[str,
     lower.axhline(0.0, color="#4a4f58", linewidth=0.9)
     upper.set_ylabel("multiplier λ")
     upper.tick_params(labelbottom=False)
-    lower.set_ylabel("slack (≥ 0: satisfied)")
+    lower.set_ylabel(_slack_label(slacks, equalities))
     lower.set_xlabel("primal step")
     figure.align_ylabels()
     figure.legend(handles=(drawn[0] or drawn[1])[::-1], loc="outside lower center", ncols=5, frameon=False, fontsize=10)
@@ -54,12 +57,24 @@ def trajectories_png(multipliers: Mapping[str, Trajectory], slacks: Mapping[str,
     return png_bytes(figure)
 
 
-def _by_need(multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Trajectory]) -> list[str]:
-    """Order the constraints by their final slack, the smallest first; those without one come last."""
+def _slack_label(slacks: Mapping[str, Trajectory], equalities: Collection[str]) -> str:
+    """What the slacks' axis says, by whether there are inequalities, equalities or both."""
+    equal = [name in equalities for name in slacks]
+    if not any(equal):
+        return "slack (≥ 0: satisfied)"
+    return "slack (0: satisfied)" if all(equal) else "slack (≥ 0, of equalities 0: satisfied)"
+
+
+def _by_need(
+    multipliers: Mapping[str, Trajectory], slacks: Mapping[str, Trajectory], equalities: Collection[str]
+) -> list[str]:  # fmt: skip
+    """Order the constraints by the room that their final slack leaves, the least first; those without one come last."""
 
     def final(name: str) -> float:
         history = sorted(slacks.get(name, ()))
-        return history[-1][1] if history and math.isfinite(history[-1][1]) else math.inf
+        if not history or not math.isfinite(history[-1][1]):
+            return math.inf
+        return -abs(history[-1][1]) if name in equalities else history[-1][1]
 
     return sorted({*multipliers, *slacks}, key=lambda name: (final(name), name))
 

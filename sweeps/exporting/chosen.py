@@ -12,7 +12,7 @@ from dualsweep.analysis.errors import ReviewError
 from dualsweep.analysis.store import open_client
 from dualsweep.sweeps.mirrored.driving import brought_if_mirrored
 from dualsweep.sweeps.records.explained import Explained
-from dualsweep.sweeps.records.folder_kind import is_sweep_folder
+from dualsweep.sweeps.records.folder_kind import is_sweep_folder, trial_artifacts
 from dualsweep.sweeps.records.run_of_file import run_of_file
 from dualsweep.sweeps.records.sweep_summary import recommended_folder, said_of, trial_folder
 from dualsweep.sweeps.reports.explaining import explain_run
@@ -64,7 +64,7 @@ def choose(run: str, trial: str | None, tracking_uri: str | None) -> Chosen:
         return Chosen(_located(run), None)
     if not is_local(run):
         return _in_folder(place, run.rstrip("/"))
-    return _in_folder(place) if place.exists() else _in_mlflow(run, tracking_uri)
+    return _in_folder(place) if place.exists() or trial_artifacts(place) is not None else _in_mlflow(run, tracking_uri)
 
 
 def _in_folder(folder: Path, place: str | None = None) -> Chosen:

@@ -67,7 +67,9 @@ def train(
     store = text_given(tracking_uri, "tracking_uri", _STORE)
     place, cluster = place_given(output, "output"), text_given(address, "address", _CLUSTER)
     checked = checked_read(*recipe_given(recipe, set), place, None, cluster)
-    explained = run_single(replace(checked, store=checked_store(store)), Screen(), listener)
+    explained = run_single(replace(checked, store=checked_store(store)), screen := Screen(), listener)
+    if explained.result.status == "failed":  # whose reason the command tells by itself, on stderr
+        screen.print(f"failed: {explained.result.reason}", soft_wrap=True)
     return Run.of_training(explained, working_folder(checked.output))
 
 

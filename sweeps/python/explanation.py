@@ -10,7 +10,6 @@ from rich.console import Console
 
 from dualsweep.sweeps.records.explained import Explained
 from dualsweep.sweeps.reports.explaining import show
-from dualsweep.trainer.verdicts.text import markdown
 from dualsweep.trainer.verdicts.verdict import Verdict
 
 _WIDTH = 120
@@ -43,6 +42,4 @@ class Explanation:
         return "\n".join(line.rstrip() for line in lines)
 
     def _repr_markdown_(self) -> str:
-        result = self._explained.result
-        told = [*self._explained.shares, *self._explained.goals]
-        return markdown(self._explained.title, result.status, result.reason, self._explained.verdicts, told)
+        return self._explained.markdown(*self._explained.goals, *self.prices)

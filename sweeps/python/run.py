@@ -12,6 +12,7 @@ from dualsweep.sweeps.python.explanation import Explanation
 from dualsweep.sweeps.python.given import count_given, mistake, required_place, told_in_python
 from dualsweep.sweeps.python.pictures import page
 from dualsweep.sweeps.records.explained import Explained
+from dualsweep.sweeps.records.folder_kind import trial_artifacts
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.config.uris import local_path
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -116,7 +117,14 @@ class Run(Result):
     def __repr__(self) -> str:
         figures = "" if math.isnan(self.objective) else f", objective {self.objective:.4g}"
         figures += "".join(f", {name} {each.standing}" for name, each in self.constraints.items())
+        figures += f": {' '.join(self.reason.split())}" if self.status == "failed" else ""
         return f"<Run {self.title}: {self.status.replace('_', ' ')} after {self.steps} steps{figures}; {self.folder}>"
 
     def _repr_html_(self) -> str:
-        return page(f"{self!r}\n{self.reason}", [self.folder / "trajectories.png", self.folder / "samples.png"])
+        told = repr(self) if self.status == "failed" else f"{self!r}\n{self.reason}"
+        return page(told, [self._picture("trajectories.png"), self._picture("samples.png")])
+
+    def _picture(self, name: str) -> Path:
+        """Where a picture is: in the folder, else where a sweep keeps those of its trials."""
+        own, kept = self.folder / name, trial_artifacts(self.folder)
+        return own if own.is_file() or kept is None else kept / name

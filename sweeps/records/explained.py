@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from dualsweep.sweeps.records.json_form import plain
+from dualsweep.trainer import metric_names
 from dualsweep.trainer.config import yaml_core
+from dualsweep.trainer.metric_names import sure
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
@@ -46,10 +49,21 @@ class Explained:
         return cls(title, result, recipe, judged, points=points)
 
     @property
+    def objective(self) -> str:
+        """The objective with its error, in words; empty where it was not measured."""
+        value = self.result.objective
+        return "" if math.isnan(value) else f"objective {value:.4g}{sure(metric_names.OBJECTIVE, self.result.metrics)}"
+
+    @property
     def shares(self) -> list[str]:
         """Of each constraint on the loss of some classes, the share of the samples that these have, as sentences."""
         standings = {name: outcome.standing for name, outcome in self.result.constraints.items()}
         return [each.sentence(standings[each.name]) for each in class_shares_of(self.recipe, self.result)]
+
+    def markdown(self, *more: str) -> str:
+        """The verdicts as a page, with these lines at its end."""
+        result = self.result
+        return markdown(self.title, result.status, result.reason, self.verdicts, [*self.shares, *more], self.objective)
 
     def tags(self) -> dict[str, str]:
         """The words, as tags of an MLflow run."""
@@ -66,11 +80,10 @@ class Explained:
 
 def write(explained: Explained, folder: Path) -> None:
     """Writes the recipe, and the verdicts as data and as a page."""
-    result, recipe = explained.result, explained.recipe
     files = {
-        RECIPE: yaml_core.write(recipe.model_dump(mode="json")),
+        RECIPE: yaml_core.write(explained.recipe.model_dump(mode="json")),
         VERDICTS: json.dumps(explained.to_json(), indent=2) + "\n",
-        PAGE: markdown(explained.title, result.status, result.reason, explained.verdicts, explained.shares),
+        PAGE: explained.markdown(),
     }
     for name, text in files.items():
         write_file(folder / name, text)

@@ -11,7 +11,7 @@ from dualsweep.trainer.storage import RESULT, answering, filesystem, is_local
 REVIEW, RECORDS = "review.json", "records"
 #: Any of these is in a sweep's folder from its first moments, and in no other.
 _SIGNS = (REVIEW, "sweep.json", "tracking.json", "study.lock", RECORDS)
-#: What is behind a URI, of a sweep alone.
+#: The trials' own folder; behind a URI it is there of a sweep alone.
 _TRIALS = "trials"
 #: Where trainings lie in a folder: it is one, its trials are, or they have several each.
 _TRAININGS = ("", f"{_TRIALS}/*/", f"{_TRIALS}/*/*/")
@@ -22,6 +22,17 @@ _TRAINING = "fingerprint"
 def is_sweep_folder(folder: Path) -> bool:
     """Whether a sweep's records lie in a folder, and no training's."""
     return any((folder / name).exists() for name in _SIGNS) and not (folder / RESULT).exists()
+
+
+def trial_artifacts(folder: Path) -> Path | None:
+    """Where a sweep on this machine keeps the result, the verdicts and the pictures of a trial, SWEEP/trials/0007, or of one of
+    its trainings, SWEEP/trials/0007/seed-1, that has ended. None of any other folder.
+
+    The trial's own folder need not be there: of a sweep whose output is a URI it is behind that.
+    """
+    trials = next((each for each in folder.parents[:2] if each.name == _TRIALS), None)
+    kept = trials and trials.parent / "artifacts" / folder.relative_to(trials)
+    return kept if kept and (kept / RESULT).is_file() else None
 
 
 def has_trained(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.wording import first_line
-from dualsweep.trainer.metric_names import sure
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -179,8 +177,8 @@ def show(explained: Explained, console: Console) -> None:
     """Prints how the run ended, and a line for each constraint with its suggestion and evidence beneath."""
     result = explained.result
     console.print(f"{result.status.replace('_', ' ')}: {result.reason}", highlight=False, markup=False)
-    if not math.isnan(result.objective):
-        console.print(f"objective {result.objective:.4g}{sure('objective', result.metrics)}", highlight=False, markup=False)
+    if explained.objective:
+        console.print(explained.objective, highlight=False, markup=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

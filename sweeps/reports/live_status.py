@@ -16,7 +16,7 @@ from rich.table import Table
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.job_files import job_stem, read_log
 from dualsweep.cluster.jobs import Job
-from dualsweep.sweeps.journal import EVENTS, LIVE, Record
+from dualsweep.sweeps.journal import EVENTS, LIVE, Record, worst_slack
 from dualsweep.sweeps.records.run_of_file import is_yaml_file
 from dualsweep.sweeps.trial_state import clock, place
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
@@ -30,7 +30,7 @@ SILENT = 60.0
 #: What a row of `status` has at least; what nobody has reported yet is null, or none.
 _UNTOLD: Record = {
     "phase": None, "share": 0.0, "step": 0, "steps": None, "seconds": None, "objective": None, "slacks": {}, "multipliers": {},
-    "feasible": "", "reason": "", "restarts": 0, "workers": None, "node": "",
+    "equalities": [], "feasible": "", "reason": "", "restarts": 0, "workers": None, "node": "",
 }  # fmt: skip
 #: What each kind of event holds beside its trial and its time.
 _EVENTS = {
@@ -58,11 +58,15 @@ def _figures(value: object) -> bool:
     return isinstance(value, dict) and all(map(_figure, value.values()))
 
 
+def _names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
 #: What the values of these keys are, where they are there.
 _FIELDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("trial", "event", "phase", "node", "log", "moved", "status", "feasible", "reason"), _is(str)),
     **dict.fromkeys(("time", "share", "step", "steps", "seconds", "restarts", "workers"), _amount),
-    **dict.fromkeys(("slacks", "multipliers"), _figures), "objective": _figure, "params": _is(dict),
+    **dict.fromkeys(("slacks", "multipliers"), _figures), "equalities": _names, "objective": _figure, "params": _is(dict),
 }  # fmt: skip
 #: Those that may be null too, as nobody has told them yet.
 _UNTOLD_YET = frozenset({"phase", "node", "time", "steps", "seconds", "workers", "objective"})
@@ -188,7 +192,7 @@ def show(rows: list[Record], console: Console) -> None:
 
 def _cells(row: Record) -> tuple[str, ...]:
     slacks, multipliers, objective = row.get("slacks") or {}, row.get("multipliers") or {}, row.get("objective")
-    worst = min(slacks.items(), key=lambda item: float(item[1]), default=None)
+    worst = worst_slack(slacks, row.get("equalities") or ())
     return (
         row["trial"],
         _state(row),
@@ -200,7 +204,7 @@ def _cells(row: Record) -> tuple[str, ...]:
         str(row.get("restarts") or ""),
         str(row.get("workers") or ""),
         row.get("node") or "",
-        clock(row.get("seconds")),
+        clock(row["seconds"]) if row.get("seconds") else "",
     )
 
 

@@ -15,6 +15,7 @@ from dualsweep.sweeps.tracking.histories import histories
 from dualsweep.trainer.evaluation.draws_file import DRAWS
 from dualsweep.trainer.metric_point import MetricPoint
 from dualsweep.trainer.own_files import read_own
+from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.result import Result
 from dualsweep.trainer.storage import DATA, RESULT, write_file
 
@@ -40,14 +41,18 @@ def write_artifacts(folder: Path, place: str, explained: Explained) -> list[Path
 
 
 def draw_trajectories(points: Iterable[MetricPoint], title: str, folder: Path) -> list[Path]:
-    """Draws the multipliers and slacks of a training's points into `folder`; returns the file, or none where there are none."""
+    """Draws the multipliers and slacks of a training's points into `folder`, where its recipe may lie, which tells the
+    equalities; returns the file, or none where there are none.
+    """
     from dualsweep.analysis.figures.trajectories import trajectories_png  # matplotlib, for those who draw
 
     multipliers, slacks = histories(points)
     if not multipliers:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    return [write_file(folder / TRAJECTORIES, trajectories_png(multipliers, slacks, title=title))]
+    recipe = read_own(folder / RECIPE, lambda text: Recipe.stored(text.decode()))
+    equalities = recipe.equalities if recipe is not None else ()
+    return [write_file(folder / TRAJECTORIES, trajectories_png(multipliers, slacks, title=title, equalities=equalities))]
 
 
 def write_shown(folder: Path, result: Result, seed: int) -> list[Path]:

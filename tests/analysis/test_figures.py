@@ -10,11 +10,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.path import Path as MarkerPath
 from PIL import Image
 
 from dualsweep.analysis.columns import columns, default_axes, view_range
 from dualsweep.analysis.errors import ReviewError
+from dualsweep.analysis.figures import trajectories
+from dualsweep.analysis.figures.canvas import png_bytes
 from dualsweep.analysis.figures.front_html import base_url_of, front_html
 from dualsweep.analysis.figures.front_png import front_png, marker_path
 from dualsweep.analysis.figures.marks import MARKS, kinds, on_front
@@ -212,6 +215,37 @@ def test_trajectories_are_drawn_with_gaps_and_with_many_constraints() -> None:
     assert pixels(trajectories_png({}, {"four": [(0, 0.1)]})).std() > 3
     with pytest.raises(ReviewError, match="at least one"):
         trajectories_png({"four": []}, {})
+
+
+def test_of_many_constraints_an_equality_that_is_missed_by_far_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = list[Figure]()
+
+    def kept(figure: Figure) -> bytes:
+        figures.append(figure)
+        return png_bytes(figure)
+
+    monkeypatch.setattr(trajectories, "png_bytes", kept)
+    slacks = {"equal": [(0, 0.5)], **{f"c{i}": [(0, 0.01 * i)] for i in range(10)}}
+    trajectories_png({}, slacks)
+    trajectories_png({}, slacks, equalities={"equal"})
+    trajectories_png({}, {"equal": [(0, 0.5)]}, equalities={"equal"})
+    named = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in figures]
+    assert ["equal" in each for each in named] == [False, True, True]
+    assert [figure.axes[1].get_ylabel() for figure in figures] == [
+        "slack (≥ 0: satisfied)",
+        "slack (≥ 0, of equalities 0: satisfied)",
+        "slack (0: satisfied)",
+    ]
+
+
+def test_the_axis_of_an_equalitys_slack_says_that_it_is_satisfied_at_0() -> None:
+    record = made_up_sweep(3)
+    trials = [
+        replace(trial, constraints=tuple(replace(each, equality=each.name == "four") for each in trial.constraints))
+        for trial in record.trials
+    ]
+    labels = {each.key: each.label for each in columns(replace(record, trials=tuple(trials)))}
+    assert (labels["slack/four"], labels["slack/five"]) == ("slack/four (0: satisfied)", "slack/five (≥ 0: satisfied)")
 
 
 def test_text_of_users_is_drawn_as_it_is_and_never_as_mathematics() -> None:

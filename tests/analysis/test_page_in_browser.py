@@ -12,9 +12,11 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -126,8 +128,10 @@ def test_columns_are_added_by_choice_and_sort(browser: webdriver.Chrome, made: t
     box = browser.find_element(By.CSS_SELECTOR, "[data-column='eval/fid']")
     box.click()
     assert "eval/fid" in browser.execute_script(_HEADS)
+    assert browser.find_element(By.ID, "kept").text == "40 trials, best rank first; the front has rank 1."
     browser.execute_script("[...document.querySelectorAll('#table th button')].find(b => b.textContent === 'eval/fid').click()")
     first = browser.find_element(By.CSS_SELECTOR, "#table tr[data-trial]").get_attribute("data-trial")
+    assert browser.find_element(By.ID, "kept").text == "40 trials; the front has rank 1."
     assert (
         first == min((trial for trial in made[0].trials if trial.metrics), key=lambda trial: trial.metrics["eval/fid"]).trial_id
     )
@@ -153,6 +157,63 @@ def test_a_slider_walks_along_the_front(browser: webdriver.Chrome, made: tuple[S
     assert told_aloud and told_aloud == browser.find_element(By.ID, "walked").text
     browser.find_element(By.ID, "walk").send_keys(Keys.ESCAPE)
     assert not card.is_displayed()
+
+
+@pytest.mark.parametrize("part", ["a", "table"])
+def test_the_card_that_the_slider_shows_can_be_used(
+    browser: webdriver.Chrome, made: tuple[SweepRecord, Review], part: str
+) -> None:
+    """Its link opens the run, and other parts take a click, though either takes the focus from the slider."""
+    opened(browser, made[1])
+    browser.find_element(By.ID, "walk").send_keys(Keys.END)
+    before, card = browser.current_window_handle, browser.find_element(By.ID, "card")
+    card.find_element(By.CSS_SELECTOR, f".{'hint' if part == 'a' else 'facts'} {part}").click()
+    if part == "a":
+        (tab,) = until(lambda: [handle for handle in browser.window_handles if handle != before])
+        browser.switch_to.window(tab)
+        browser.close()
+        browser.switch_to.window(before)
+    assert card.is_displayed()
+
+
+@pytest.mark.parametrize(("keys", "stays"), [([Keys.SHIFT, Keys.TAB], True), ([Keys.TAB], False)])
+def test_the_keyboard_leads_from_the_slider_into_its_card(
+    browser: webdriver.Chrome, made: tuple[SweepRecord, Review], keys: list[str], stays: bool
+) -> None:
+    """The card stands before the slider; who goes on has done with it."""
+    opened(browser, made[1])
+    browser.find_element(By.ID, "walk").send_keys(Keys.END)
+    browser.find_element(By.ID, "walk").send_keys(*keys)
+    card = browser.find_element(By.ID, "card")
+    assert card.is_displayed() == stays
+    assert browser.execute_script("return arguments[0].contains(document.activeElement)", card) == stays
+
+
+@pytest.mark.parametrize("end", ["least", "largest"])
+def test_a_range_that_is_dragged_to_an_end_of_its_axis_has_the_trial_there(
+    browser: webdriver.Chrome, end: str, tmp_path: Path
+) -> None:
+    """On a logarithmic axis, whose ends the exponential of their logarithm misses; and its other field keeps that end."""
+    record = made_up_sweep(40)
+    steps = np.geomspace(0.001, 0.1000000001, 40).tolist()
+    trials = tuple(
+        replace(one, params={**one.params, "dual.step_size": step}) for one, step in zip(record.trials, steps, strict=True)
+    )
+    opened(browser, review(replace(record, trials=trials), tmp_path))
+    names = [each.text.replace("\u200b", "") for each in browser.find_elements(By.CSS_SELECTOR, "#axis-names .axis-name")]
+    canvas = browser.find_element(By.ID, "lines")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    across = round((names.index("dual.step_size") + 0.5) / len(names) * canvas.size["width"] - canvas.size["width"] / 2)
+    beyond = 118 if end == "least" else -118  # from the middle of the axis, 220 long, which stands 3 above that of the canvas
+    mouse = ActionChains(browser).move_to_element_with_offset(canvas, across, -3).click_and_hold()
+    mouse.move_to_element_with_offset(canvas, across, beyond).release().perform()
+    until(lambda: "of 40 trials" in browser.find_element(By.ID, "kept").text)
+    rows = [row.get_attribute("data-trial") for row in browser.find_elements(By.CSS_SELECTOR, "#table tr[data-trial]")]
+    assert trials[0 if end == "least" else -1].trial_id in rows and 15 < len(rows) < 25
+    field = f"#axis-fields input[aria-label='dual.step_size {'at most' if end == 'least' else 'at least'}']"
+    browser.find_element(By.CSS_SELECTOR, field).clear()
+    told = until(lambda: kept if (kept := browser.find_element(By.ID, "kept").text) > "26" else "")
+    assert told.startswith("40 of 40 trials")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

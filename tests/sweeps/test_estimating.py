@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from dualsweep.sweeps.estimating import amount, lasting, size
+from dualsweep.sweeps.checking import checked_plan
+from dualsweep.sweeps.estimating import amount, estimated, lasting, size
+from dualsweep.sweeps.python.given import plan_given
+from dualsweep.trainer.checks.estimate import Estimate
+from tests.stores import empty_store
+from tests.sweeps.in_process import RECIPE
+
+#: A step takes 2 s and an evaluation none, so that a training of 300 steps takes ten minutes.
+TIMED = Estimate({"weights": 1 << 20}, step=2.0, images=8.0, evaluation=0.0, parameters=1000, trained=1000, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -32,3 +43,35 @@ def test_images_a_second(number: float, told: str) -> None:
 def test_a_size_has_no_power_of_ten(count: int) -> None:
     number, unit = size(count).split()
     assert "e" not in number and (float(number) <= 1024 or unit == "GB")
+
+
+def told_of_sweep(folder: Path, address: str | None, **keys: Any) -> str:
+    """The line of a sweep of six trainings of 300 steps, one at a time, with other keys."""
+    recipe = RECIPE | {"train": {"steps": 300, "batch_size": 16}}
+    plain = {"name": "s", "recipe": recipe, "search": {"constraints.four.at_most": {"uniform": [0.3, 0.6]}}, "trials": 6}
+    plain |= {"concurrency": 1, "mlflow": {"tracking_uri": empty_store(folder)}, **keys}
+    checked = checked_plan(plan_given(plain, None), str(folder / "out"), None, address, "light")
+    return next(line for line in estimated(checked, TIMED) if "the sweep" in line).split(maxsplit=2)[2]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({}, "about 1:00:03: 6 trainings, 1 at a time; 1 worker-hours"),
+        # A third of the steps, but of the first.
+        ({"continuation": True}, "about 26:43: 6 trainings, 1 at a time; 0.444 worker-hours"),
+        ({"continuation": True, "seeds": 2}, "about 53:26: 12 trainings, 1 at a time; 0.889 worker-hours"),
+        (
+            {"search": {"train.steps": {"int": [30, 300]}}},
+            "from 6:03 to 1:00:03: 6 trainings, 1 at a time; 0.1 to 1 worker-hours",
+        ),
+        ({"amortised": True}, "about 1:30:03: 6 trainings and the amortised one of 900 steps, 1 at a time; 1.5 worker-hours"),
+    ],
+)
+def test_a_sweep_is_as_long_as_its_trials_are(keys: dict[str, Any], told: str, tmp_path: Path) -> None:
+    assert told_of_sweep(tmp_path, None, **keys) == told
+
+
+def test_a_sweep_on_a_cluster_is_counted_in_worker_hours(tmp_path: Path) -> None:
+    told = told_of_sweep(tmp_path, "10.0.0.1:6379", search={"train.steps": {"int": [30, 300]}})
+    assert told == "0.1 to 1 worker-hours in 6 trainings, on machines like this one"

@@ -99,6 +99,30 @@ def test_a_continued_trial_runs_again_and_an_end_stays(progress: Progress, tmp_p
     assert [row["state"] for row in rows(tmp_path).values()] == ["infeasible", "running", "starting"]
 
 
+def test_of_a_training_that_has_not_reported_no_time_is_shown(progress: Progress, tmp_path: Path) -> None:
+    for is_there in (True, False):
+        if not is_there:
+            (tmp_path / "live.json").unlink()
+        show([rows(tmp_path)["0002"]], console := Console(record=True, width=200, file=io.StringIO()))
+        assert "starting" in (text := console.export_text()) or not is_there
+        assert "0:00" not in text
+
+
+@pytest.mark.parametrize("slack", [0.08, -0.08])
+def test_an_equality_that_is_missed_on_either_side_is_the_worst(slack: float, tmp_path: Path) -> None:
+    """`four` is an equality by 0.08 off, `five` a bound that is kept with 0.3 to spare."""
+    written = io.StringIO()
+    progress = Progress(Console(file=written, width=200), 1, journal=Journal([f"{tmp_path}/"]))
+    progress.started("0000", equalities=frozenset({"four"}))
+    progress.reported("0000", report(20, slack, "a.out"))
+    assert "worst slack -0.08 (four)" in written.getvalue()
+    show(list(rows(tmp_path).values()), console := Console(record=True, width=200, file=io.StringIO()))
+    assert "-0.08 (four)" in console.export_text() and rows(tmp_path)["0000"]["slacks"]["four"] == slack
+    progress.ended("0000", "infeasible", "four is out of reach", 120.0, "violated")
+    show(list(rows(tmp_path).values()), console)
+    assert "-0.08 (four)" in console.export_text()
+
+
 def test_half_a_line_and_a_full_disk_hurt_nobody(progress: Progress, tmp_path: Path) -> None:
     with (tmp_path / "events.jsonl").open("a") as stream:
         stream.write('{"time": 1, "trial": "00')

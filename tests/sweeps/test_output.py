@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TextIO, cast
 
+import IPython.display
 import pytest
 from rich.table import Table
 
@@ -74,6 +75,16 @@ def test_no_secret_is_in_a_json_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "x.json").read_text()) == {
         "jobs": [{"entrypoint": "sweep f.yaml --output sftp://***@host/run"}], "of": [1],
     }  # fmt: skip
+
+
+def test_a_notebook_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There Rich hands what is printed to IPython, and nothing to the stream."""
+    shown = list[str]()
+    monkeypatch.setattr(IPython.display, "display", lambda each: shown.extend(each._repr_mimebundle_([], []).values()))
+    screen = Screen()
+    screen.is_jupyter = True
+    screen.print("output: sftp://me:se@cret@nas/x", soft_wrap=True)
+    assert len(shown) == 2 and all("output: sftp://***@nas/x" in each for each in shown)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import time
+from types import SimpleNamespace
 from typing import Any
 
+import IPython.display
 import pytest
 from rich.console import Console
 
@@ -62,6 +64,37 @@ def test_an_evaluation_that_goes_on_is_told_by_its_share_or_by_those_before() ->
     assert state.told(None, 230.0) == "" and state.told(240.0, 230.0) == "1:10"  # unknown is not 0:00
 
 
+def test_what_is_left_is_never_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    state = TrialState("0001", "", step=119, steps=120, seconds=59.5)
+    state.enter("training", 0.0, 0.0)
+    assert state.told(None, 59.5) == "0:01 + evaluation" and state.told(0.1, 59.5) == "0:01"
+    state.step = 120
+    assert state.told(None, 60.0) == "evaluation" and state.told(0.0, 60.0) == ""
+    told = Told(monkeypatch, total=2, line_seconds=1e9)
+    for name in ("0000", "0001"):
+        told.progress.started(name)
+        now[0] += 0.5
+        told.progress.ended(name, "converged", "", 0.5)
+    assert told.lines[1] == "trial 0000 converged after 0:00 (1/2, about 0:01 left)"
+
+
+@pytest.mark.parametrize("total", [1, 1000])
+def test_a_notebooks_bar_is_full_once_all_is_over(total: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final evaluation comes after the last step, and 99.6 % are not all."""
+    bars = list[str]()
+    handle = SimpleNamespace(update=lambda shown, raw: bars.append(shown["text/plain"].splitlines()[0]))
+    monkeypatch.setattr(IPython.display, "display", lambda shown, **given: handle)
+    progress = Progress(Console(force_jupyter=True, file=io.StringIO()), total, done=total - 1)
+    progress.started("0000")
+    for payload in (report(60), report(120), report(120, "sampling", 0.5)):
+        progress.reported("0000", payload)
+    progress.ended("0000", "converged", "", 60.0)
+    under_way = ["50%", "99%", "99%"] if total == 1 else ["99%"] * 3
+    assert bars == [*under_way, "100%"]
+
+
 def test_the_sweep_counts_the_evaluations_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -92,6 +125,22 @@ def test_a_phase_without_reports_is_told_all_the_same_and_the_journal_is_kept_al
         while sum("judging" in line for line in told.lines) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
     assert sum("judging" in line for line in told.lines) >= 3
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"FORCE_COLOR": "1"}])
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_where_no_table_can_be_drawn_in_place_there_are_lines(environment: dict[str, str], is_pipe: bool) -> None:
+    """Rich draws none on a dumb terminal, and calls a pipe, as of a log in CI, a terminal where colours are forced."""
+
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return not is_pipe
+
+    console = Console(file=(written := Stream()), width=200, _environ=environment)
+    with Progress(console, 1) as progress:
+        progress.started("a")
+    has_table = environment == {"FORCE_COLOR": "1"} and not is_pipe
+    assert ("trial a starts\n" in written.getvalue()) == (not has_table) and ("worst slack" in written.getvalue()) == has_table
 
 
 def test_what_stands_in_brackets_is_said() -> None:

@@ -179,6 +179,11 @@ class RecipeFields(Section):
         return Sampling(sampler_name, steps, self.rollout.eta, self.product)
 
     @property
+    def equalities(self) -> frozenset[str]:
+        """The names of the constraints with `equals`, of which a slack of either sign is a violation."""
+        return frozenset(each.name for each in self.constraints if each.kind == "equals")
+
+    @property
     def _own_sampler(self) -> str:
         if self.terms_on("rollout"):
             return "rollout"

@@ -48,15 +48,17 @@ def evidence_lines(verdict: Verdict) -> list[str]:
     return lines
 
 
-def markdown(title: str, status: str, reason: str, verdicts: Sequence[Verdict], shares: Sequence[str] = ()) -> str:
-    """All verdicts of a run as a Markdown page, the shares of classes (`dualsweep.trainer.verdicts.class_share`) last."""
-    parts = [f"# {title}", f"{status.replace('_', ' ')}: {reason}"]
+def markdown(
+    title: str, status: str, reason: str, verdicts: Sequence[Verdict], told: Sequence[str] = (), objective: str = ""
+) -> str:  # fmt: skip
+    """All verdicts of a run as a Markdown page, what else is told of it, as of its shares of classes, last."""
+    parts = [f"# {title}", f"{status.replace('_', ' ')}: {reason}", objective]
     for verdict in verdicts:
         parts.append(f"## {verdict.name}: {verdict.word}\n\n{verdict.sentence}")
         if verdict.suggestion:
             parts.append(f"**{verdict.suggestion}**")
         parts.append("\n".join(f"- {line}" for line in evidence_lines(verdict)))
-    parts.append("\n".join(f"- {line}" for line in shares))
+    parts.append("\n".join(f"- {line}" for line in told))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -13,7 +13,9 @@ const heightOf = (one, value) => {
   return TOP + HEIGHT * (1 - Math.min(1, Math.max(0, share)));
 };
 const valueAt = (one, height) => {
-  const share = Math.min(1, Math.max(0, 1 - (height - TOP) / HEIGHT));
+  const share = 1 - (height - TOP) / HEIGHT;
+  if (share <= 0) return one.low;  // rounding would leave out the trial that is there
+  if (share >= 1) return one.high;
   const value = scaled(one.low, one.log) + share * (scaled(one.high, one.log) - scaled(one.low, one.log));
   return one.log ? Math.exp(value) : value;
 };
@@ -71,9 +73,9 @@ const drawAxis = (one) => {
 
 // ---- brushing, by dragging along an axis or by its two fields ------------------------------------------------------------------
 const setBrush = (one, low, high) => {
-  if (low === null && high === null) view.brushes.delete(one.key);
-  else view.brushes.set(one.key, [low ?? -Infinity, high ?? Infinity]);
-  const [from, to] = view.brushes.get(one.key) || [-Infinity, Infinity];
+  const [from, to] = [low ?? -Infinity, high ?? Infinity];
+  if (from === -Infinity && to === Infinity) view.brushes.delete(one.key);
+  else view.brushes.set(one.key, [from, to]);
   one.from.value = Number.isFinite(from) ? number(from) : "";
   one.to.value = Number.isFinite(to) ? number(to) : "";
   changed();
@@ -124,8 +126,9 @@ const field = (one, end, placeholder) => {
   Object.assign(made, { type: "number", step: "any", placeholder: number(placeholder) });
   made.setAttribute("aria-label", `${columns.get(one.key).label} ${end}`);
   made.addEventListener("change", () => {
-    const read = (input) => (input.value === "" ? null : Number(input.value));
-    setBrush(one, read(one.from), read(one.to));
+    // The other end stays as it is, of which its field shows some digits.
+    const [from, to] = view.brushes.get(one.key) || [], value = made.value === "" ? null : Number(made.value);
+    setBrush(one, made === one.from ? value : from, made === one.to ? value : to);
   });
   return made;
 };

@@ -111,7 +111,8 @@ const drawTable = () => {
   const top = element("tr");
   top.append(...tableColumns().map(heading));
   table.replaceChildren(top, ...kept.slice(0, all ? undefined : FEW).map(bodyRow));
-  byId("kept").textContent = filtered() ? `${kept.length} of ${review.trials.length} trials are in the selection.` : `${kept.length} trials, best rank first; the front has rank 1.`;
+  const sorted = order.key === "rank" && order.up ? ", best rank first" : "";
+  byId("kept").textContent = filtered() ? `${kept.length} of ${review.trials.length} trials are in the selection.` : `${kept.length} trials${sorted}; the front has rank 1.`;
   byId("more").hidden = all || kept.length <= FEW;
   byId("more").textContent = `Show all ${kept.length}`;
   byId("clear").hidden = !filtered();

@@ -28,7 +28,11 @@ const layWalk = () => {
 };
 const makeWalk = () => {
   walk.addEventListener("input", takeStep);
-  walk.addEventListener("blur", () => hide(true));
+  walk.addEventListener("blur", (event) => {
+    // A press takes the focus to where it is, or, in some browsers and on plain text, nowhere.
+    const used = [card, target].some((part) => part.matches(":active") || part.contains(event.relatedTarget));
+    if (!used) hide(true);
+  });
   layWalk();
   onChange(layWalk);
 };

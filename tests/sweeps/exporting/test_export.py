@@ -29,6 +29,7 @@ from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.result import failed
 from dualsweep.trainer.rng import Stream, normals
+from dualsweep.trainer.storage import filesystem
 from tests.sweeps.here import dualsweep_here
 from tests.sweeps.in_process import RECIPE, finished
 from tests.trainer.amortised.test_training import amortised
@@ -140,6 +141,25 @@ def test_from_python_it_is_the_same(here: Path) -> None:
     assert loaded.export(here / "swept", trial=1) == here / "swept"
     assert loaded.run(1).export(here / "run") == here / "run"
     assert weights(here / "swept") == weights(here / "run")
+
+
+def test_a_trial_of_a_sweep_behind_a_uri_is_exported_from_what_this_machine_has_of_the_sweep(here: Path) -> None:
+    """Its checkpoints are behind the URI alone, so that no folder of the trial is here."""
+    copy = shutil.copytree("runs/s", here / "copy", ignore=shutil.ignore_patterns("trials"))
+    written = checkpoint_of(Path(), "0001")
+    there = f"memory://bucket/{here.name}/trials/0001/checkpoints/{Path(written).name}"
+    filesystem(there)[0].put(written, there, recursive=True)
+    result = copy / "artifacts" / "0001" / "result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"checkpoint": there}))
+    loaded, trial = ds.load(copy), ds.load(copy / "trials" / "0001")
+    assert isinstance(loaded, ds.Swept) and isinstance(trial, ds.Run)
+    export(written, str(here / "command"))
+    loaded.export(here / "swept", trial=1)
+    trial.export(here / "run")
+    assert weights(here / "command") == weights(here / "swept") == weights(here / "run")
+    assert all("| four |" in (here / name / "README.md").read_text() for name in ("swept", "run"))
+    with pytest.raises(InputError, match=r"must be a training that has a checkpoint, but got .*/copy/trials"):
+        export(str(copy / "trials" / "0009"), str(here / "none"))
 
 
 def test_a_run_in_mlflow_by_its_id_and_by_its_name(here: Path) -> None:

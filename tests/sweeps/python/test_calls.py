@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from mlflow import MlflowClient
 
 import dualsweep as ds
 from dualsweep.sweeps.checking import checked_read
+from dualsweep.sweeps.python.explanation import Explanation
 from dualsweep.sweeps.python.given import count_given, plan_given, preference_given, recipe_given
+from dualsweep.sweeps.tracking.artifacts import draw_trajectories
+from dualsweep.sweeps.tracking.spool import points_in
 from dualsweep.trainer.config import yaml_core
 from tests.stores import empty_store
 from tests.sweeps.here import dualsweep_here
@@ -54,6 +58,16 @@ def test_a_training_is_loaded_with_its_history_and_verdicts(there: Path) -> None
     assert table["objective"].iloc[-1] == run.objective
     said = dualsweep_here("explain", "runs/tiny", folder=there).stdout
     assert repr(run.explain()).split() == said.split()
+
+
+def test_a_notebook_shows_all_that_is_explained(there: Path) -> None:
+    run = ds.load(there / "runs" / "tiny")
+    assert isinstance(run, ds.Run)
+    price, goal = "Loosening `four` by 1 gains 0.2 of the objective.", "For 10 % of fours take 0.3."
+    explained = Explanation.of(replace(run._known, prices=(price,), goals=(goal,)))
+    page, lines = explained._repr_markdown_(), repr(explained).splitlines()
+    objective = next(line for line in lines if line.startswith("objective 0.71"))
+    assert all(line in lines and line in page for line in (price, goal, objective))
 
 
 def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +257,20 @@ def test_a_trial_is_named_as_the_commands_option_has_it(there: Path) -> None:
     for unknown in (7, -1, "7", "x", ""):
         with pytest.raises(ds.InputError, match=r"trial: must be a trial of the sweep that has ended, .* one of 0000, 0001"):
             swept.run(unknown)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_trials_pictures_are_found_where_its_sweep_keeps_them(here: bool, there: Path, tmp_path: Path) -> None:
+    """Its own folder has its samples, or, of a sweep behind a URI, is not here at all."""
+    sweep = shutil.copytree(there / "runs/tiny-sweep", tmp_path / "s")
+    kept, own = sweep / "artifacts" / "0000", sweep / "trials" / "0000"
+    draw_trajectories(points_in(sweep / "spool" / "0000.jsonl"), "tiny", kept)
+    for folder in (kept, own):
+        shutil.copy(kept / "trajectories.png", folder / "samples.png")
+    if not here:
+        shutil.rmtree(sweep / "trials")
+    swept = ds.load(sweep)
+    assert isinstance(swept, ds.Swept) and swept.run(0)._repr_html_().count("data:image/png") == 2
 
 
 def test_of_a_recipe_only_what_somebody_wrote_is_warned_of(there: Path) -> None:
