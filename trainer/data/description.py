@@ -12,6 +12,7 @@ from dualsweep.trainer.data.examples import InMemory, OnDemand
 from dualsweep.trainer.data.identity import identity
 from dualsweep.trainer.data.readers import FileReader
 from dualsweep.trainer.data.splits import Assembled
+from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.data import Data
 
 #: Examples that tell one data set from another where all of them would have to be read.
@@ -64,3 +65,17 @@ def division(data: Assembled) -> dict[str, Any]:
         above = os.path.commonpath([file.parent for file in files])
         digest.update(json.dumps([(os.path.relpath(file, above), file.stat().st_size) for file in files]).encode())
     return {"examples": len(examples), "digest": digest.hexdigest()}
+
+
+def check_division(before: dict[str, Any] | None, now: dict[str, Any] | None, step: int) -> None:
+    """Other data are divided anew, so that what was held out up to `step` would be trained on.
+
+    Raises:
+        TrainingError: the data's `division` has changed.
+    """
+    if before != now:
+        were, are = (f"{each['examples']} examples" if each else "none" for each in (before, now))
+        raise TrainingError(
+            f"a run must go on with the data that it began with, but got others: {were} up to its step {step}, now {are}, with "
+            "other files, classes or captions; put the data back, or choose another --output"
+        )

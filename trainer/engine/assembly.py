@@ -56,11 +56,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         TrainingError: the model, the data or a user's part is unusable.
     """
     data = assemble(recipe) if recipe.data is not None else None
-    library = Library(
-        [str(each) for each in data.examples.class_names] if data is not None else [],
-        data.examples.captions.texts if data is not None and data.examples.captions is not None else (),
-        learns_none(recipe),
-    )  # fmt: skip
+    library = _library(recipe, data)
     space = library.space(recipe.leading, host.device)
     shape = space.coded(data.examples.shape) if data is not None else shape_of(recipe.leading, space)
     schedule = noise_schedule(recipe, shape, space)
@@ -91,6 +87,14 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
         problem, primal, sources, host, recipe.seed, recipe.evaluation, recipe.sampling, deciding, schedule, shape, space, data,
         variants, judge, recipe, policy,
     )  # fmt: skip
+
+
+def _library(recipe: Recipe, data: Assembled | None) -> Library:
+    """What reads networks, of the classes and captions that the data have."""
+    if data is None:
+        return Library([], (), learns_none(recipe))
+    names, captions = data.examples.class_names, data.examples.captions
+    return Library([str(each) for each in names], captions.texts if captions is not None else (), learns_none(recipe))
 
 
 class _Diffusion(NamedTuple):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dualsweep.trainer.checkpoint import Snapshot
-from dualsweep.trainer.data.description import division
+from dualsweep.trainer.data.description import check_division, division
 from dualsweep.trainer.dual.controller import MOST_SKIPPED
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.dual.settling import settled_multipliers
@@ -30,7 +30,7 @@ from dualsweep.trainer.engine.room import room_for
 from dualsweep.trainer.engine.training_metrics import MetricWindow
 from dualsweep.trainer.engine.update_log import UpdateLog
 from dualsweep.trainer.engine.warm_start import begin
-from dualsweep.trainer.errors import TrainingError, TrainingPaused
+from dualsweep.trainer.errors import TrainingPaused
 from dualsweep.trainer.metric_point import MetricPoint, Phase
 from dualsweep.trainer.result import Status
 from dualsweep.trainer.sources.base import SourceStep
@@ -119,7 +119,7 @@ class Loop:
             if self.recipe.start is not None:
                 self.state = begin(self._prepared, self.recipe.start, self.problem, self.state)
             return None
-        self._check_data(snapshot)
+        check_division(snapshot.state.get("data", self._division), self._division, snapshot.step)  # of 0.1 none is known
         self.primal.restore(snapshot.groups, snapshot.state["primal"])
         self.state = DualState.from_json(snapshot.state["dual"])
         self.window = MetricWindow.from_json(snapshot.state["window"])
@@ -130,16 +130,6 @@ class Loop:
         self._outbox = Outbox(map(MetricPoint.from_json, snapshot.state["points"]))
         end = snapshot.state["end"]
         return (end[0], end[1]) if end else None
-
-    def _check_data(self, snapshot: Snapshot) -> None:
-        """Other data are divided anew: what was held out would be trained on. Checkpoints of earlier versions don't tell."""
-        before = snapshot.state.get("data", self._division)
-        if before != self._division:
-            were, are = (f"{each['examples']} examples" if each else "none" for each in (before, self._division))
-            raise TrainingError(
-                f"a run must go on with the data that it began with, but got others: {were} up to its step {snapshot.step}, now "
-                f"{are}, with other files, classes or captions; put the data back, or choose another --output"
-            )
 
     def advance(self) -> None:
         """One primal step and, where one ends with it, the report of a dual step, which alone waits for the device."""
