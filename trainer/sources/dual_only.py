@@ -61,7 +61,8 @@ class DualOnlySource(Source):
         ]
         losses = torch.stack(errors, dim=1)
         mean = self._mean_kl(self._pool.at(coefficients), own)[torch.from_numpy(rows)]
-        return mean[:, None] + losses - (losses @ own)[:, None]
+        with torch.autocast(own.device.type, enabled=False):  # products of half precision are off by nats
+            return mean[:, None] + losses - (losses @ own)[:, None]
 
     def _mean_kl(self, pool: Annealed, own: Tensor) -> Tensor:
         """½ ∫ Σ λ_i |eps_i - eps_λ|^2 d log snr along each chain [samples].
@@ -78,10 +79,11 @@ class DualOnlySource(Source):
             for x, timestep in kept:
                 t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
                 each = torch.stack([model(x, t).float().flatten(1) for model in self._models])
-                away = each - torch.einsum("m,mbd->bd", own, each)
                 a = signal[timestep]
                 scale = 1 - a if of_v else a * (1 - a)  # an error of v is one of eps over sqrt(a)
-                heights.append(torch.einsum("m,mbd->b", own, away.square()) / scale)
+                with torch.autocast(own.device.type, enabled=False):
+                    away = each - torch.einsum("m,mbd->bd", own, each)
+                    heights.append(torch.einsum("m,mbd->b", own, away.square()) / scale)
             self._mean = (pool, 0.5 * torch.trapezoid(torch.stack(heights), levels, dim=0).float())
         return self._mean[1]
 
