@@ -126,7 +126,7 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         TrainingError: the pass fails, or its output is of another shape.
     """
     predictor.eval()
-    device = next((each.device for each in predictor.parameters()), torch.device("cpu"))
+    device = predictor.device
     try:
         with torch.no_grad():
             x, t = torch.zeros(2, *shape, device=device), torch.zeros(2, dtype=torch.int64, device=device)

@@ -122,14 +122,19 @@ class Predictor(nn.Module):
 
     def at(self, multipliers: Vector) -> Self:
         """Takes these multipliers [m] for every prediction that is not given others."""
-        device = next((each.device for each in self.inner.parameters()), torch.device("cpu"))
-        self.multipliers = torch.tensor(multipliers, dtype=torch.float32, device=device)[None]
+        self.multipliers = torch.tensor(multipliers, dtype=torch.float32, device=self.device)[None]
         return self
 
     def under(self, schedule: DDPMScheduler) -> Self:
         """Puts this model under a schedule, and returns it: of flow matching and EDM, what its network predicts becomes v."""
-        self.preconditioning = preconditioning(schedule)
+        numbers = preconditioning(schedule)
+        self.preconditioning = None if numbers is None else numbers.to(self.device)
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights lie; the CPU for one without."""
+        return next((each.device for each in self.inner.parameters()), torch.device("cpu"))
 
     @property
     def texts(self) -> tuple[str, ...]:
