@@ -106,7 +106,7 @@ def _models(
     predictor = build(recipe, shape, library)
     frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
     if policy.conditions(predictor):  # after the frozen models: `pretrained` is the model as it was
-        check_shape(predictor, shape)
+        check_shape(predictor.to(host.device), shape)  # where those are, with which it may share tensors
     if in_shards(recipe):
         from dualsweep.trainer.engine.sharded_primal import ShardedPrimal
 
