@@ -172,6 +172,10 @@ def broken() -> Own:
     raise RuntimeError("no weights here")
 
 
+def large() -> Own:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 def test_the_users_own_judge(digits: InMemory) -> None:
     unlabelled = InMemory(digits.images[:5])
     own = judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Own"), 0, None)
@@ -182,6 +186,8 @@ def test_the_users_own_judge(digits: InMemory) -> None:
         judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Half"), 0, None)
     with pytest.raises(TrainingError, match=r"test_judge:broken must not fail, but got RuntimeError: no weights here"):
         judge_for(unlabelled, JudgeSpec(call=f"{__name__}:broken"), 0, None)
+    with pytest.raises(torch.OutOfMemoryError):
+        judge_for(unlabelled, JudgeSpec(call=f"{__name__}:large"), 0, None)
 
 
 def test_answers_of_a_users_judge_are_checked() -> None:
@@ -192,6 +198,10 @@ def test_answers_of_a_users_judge_are_checked() -> None:
         def probabilities(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1) / 0.0
 
+    class Large(Wrong):
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
     class Failing(Wrong):
         def features(self, x: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("out of luck")
@@ -199,6 +209,8 @@ def test_answers_of_a_users_judge_are_checked() -> None:
     images = Rows.of(torch.zeros((6, 1, 2, 2)))
     with pytest.raises(TrainingError, match=r"features\(x\) must be a tensor \[6, any\].*got shape \[\]; fix Wrong\.features"):
         embed(Wrong(), images)
+    with pytest.raises(torch.OutOfMemoryError):  # which is no fault of the judge
+        embed(Large(), images)
     with pytest.raises(TrainingError, match=r"features\(x\) must not fail, but got RuntimeError: out of luck"):
         embed(Failing(), images)
     with pytest.raises(TrainingError, match=r"probabilities\(x\) must be finite.*for 6 of 6 images"):
