@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from diffusers import DDPMScheduler
 
 from dualsweep.trainer.data.splits import Assembled, assemble
@@ -67,7 +68,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     del library  # text encoders and networks that no model has
     _check_prompts(recipe, primal.predictor, frozen)
     names = data.examples.class_names if data is not None else ()
-    judge = partial(_judge, recipe, data, judges)
+    judge = partial(_judge, recipe, data, judges, host.device)
     of_shares = JudgesOfShares(recipe.evaluation.judge, data.split.examples if data else None, judges, host.device)
     setting = TermContext(
         recipe.seed, recipe.train, recipe.rollout, recipe.product, recipe.evaluation, recipe.normalization_samples, shape,
@@ -158,8 +159,8 @@ def _check_dropout(name: str, model: Predictor, trained: Predictor) -> None:
         )
 
 
-def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge | None:
+def _judge(recipe: Recipe, data: Assembled | None, judges: str | None, device: torch.device) -> Judge | None:
     """One judge for all seeds, so that what it measures compares."""
     if data is None:
         raise TrainingError("a judge must have data to be trained on, but the recipe has none; give `data`")
-    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges)
+    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges, device)

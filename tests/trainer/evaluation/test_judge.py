@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation import judge as module
 from dualsweep.trainer.evaluation.images import Rows
@@ -18,6 +20,8 @@ from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for, load_judge,
 from dualsweep.trainer.evaluation.judge_network import fit
 from dualsweep.trainer.evaluation.judge_protocol import classify, embed
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
+from tests.trainer import recipes
+from tests.trainer.models.test_build import host_in
 
 SPEC = JudgeSpec(epochs=2, features=8)
 
@@ -68,6 +72,13 @@ def test_anything_that_matters_makes_another_judge(tmp_path: Path, digits: InMem
     judge_for(InMemory(few.images, labels, few.class_names), SPEC, 0, tmp_path)
     judge_for(InMemory(few.images, few.labels, (*few.class_names, 10)), SPEC, 0, tmp_path)
     assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_a_runs_judge_is_where_its_worker_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, device, asked = recipes.digits(), torch.device("meta"), list[object]()
+    monkeypatch.setattr("dualsweep.trainer.engine.assembly.judge_for", lambda *given: asked.append(given[-1]))
+    prepare(recipe, replace(host_in(recipe, tmp_path), device=device)).judge()
+    assert asked == [device]
 
 
 def test_data_without_two_classes_have_no_judge(tmp_path: Path, digits: InMemory) -> None:
