@@ -15,6 +15,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.multiplier_embedding import Conditioning, condition
 from dualsweep.trainer.models.preconditioning import preconditioning
+from dualsweep.trainer.transfer import sent
 
 #: What SDXL's network takes together, as one argument.
 _ADDED = ("text_embeds", "time_ids")
@@ -62,7 +63,8 @@ class Condition(nn.Module):
         if self.pixels is not None:
             size = [side * self.pixels for side in x.shape[2:]]
             # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, §2.2).
-            arguments["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
+            sizes = torch.tensor([*size, 0, 0, *size], dtype=x.dtype)
+            arguments["time_ids"] = sent(sizes, x.device).expand(len(x), 6)
         return arguments
 
     def _table(self, name: str, kind: str) -> Tensor:
@@ -79,7 +81,7 @@ def _rows(table: Tensor, prompts: Tensor | None, count: int) -> Tensor:
         raise ValueError(
             f"a model of {len(table)} prompts must be told which one each sample has, but got none; give `prompts` [B]"
         )
-    return table[prompts]
+    return table[sent(prompts, table.device)]
 
 
 class Predictor(nn.Module):

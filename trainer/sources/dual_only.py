@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from dualsweep.trainer.terms.shipped.kl import KL
+from dualsweep.trainer.transfer import sent
 
 
 class DualOnlySource(Source):
@@ -54,13 +56,13 @@ class DualOnlySource(Source):
     @torch.no_grad()
     def values(self, rows: Integers, noised: Noised, coefficients: Vector) -> Tensor:
         """Per-sample values [B, m] in nats, whose means are the KLs: the mean KL of each chain, and l_i - Σ λ_j l_j."""
-        own = torch.from_numpy(coefficients[list(self.columns)]).float().to(noised.x.device)
+        own = sent(coefficients[list(self.columns)].astype(np.float32), noised.x.device)
         errors = [
             weighted_errors(noised.schedule, model(noised.noisy, noised.t), noised.target, noised.t, "elbo", self._first)
             for model in self._models
         ]
         losses = torch.stack(errors, dim=1)
-        mean = self._mean_kl(self._pool.at(coefficients), own)[torch.from_numpy(rows)]
+        mean = self._mean_kl(self._pool.at(coefficients), own)[sent(rows, own.device)]
         with torch.autocast(own.device.type, enabled=False):  # products of half precision are off by nats
             return mean[:, None] + losses - (losses @ own)[:, None]
 
