@@ -93,7 +93,7 @@ def test_a_step_on_files_does_not_wait(loaders: int, tmp_path: Path, monkeypatch
         file = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((8, 8), 40 * number, dtype=np.uint8)).save(file)
-    data = {"source": None, "keep": {}, "folder": str(tmp_path / "images"), "size": 8, "grey": True}
+    data: dict[str, Any] = {"source": None, "keep": {}, "folder": str(tmp_path / "images"), "size": 8, "grey": True}
     constraint = {"name": "b", "data": {"classes": ["b"]}, "at_most": 0.5}
     recipe = digits(data=data, constraints=[constraint], resources={"loaders": loaders})
     assert waited(recipe, tmp_path, monkeypatch) == []

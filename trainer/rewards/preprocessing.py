@@ -48,7 +48,8 @@ class Preprocessing:
         if self.crop is not None:
             pixels = _framed(pixels, *self.crop) if self.whole else _centre(pixels, *self.crop)
         mean, std = sent(torch.tensor([self.mean, self.std], dtype=torch.float32)[:, :, None, None], pixels.device)
-        return (pixels - mean) / std
+        normalised: Tensor = (pixels - mean) / std
+        return normalised
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if not isinstance(self.resize, int):

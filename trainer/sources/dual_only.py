@@ -80,11 +80,11 @@ class DualOnlySource(Source):
             levels = signal[[timestep for _, timestep in kept]]
             for x, timestep in kept:
                 t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
-                each = torch.stack([model(x, t).float().flatten(1) for model in self._models])
+                predictions = torch.stack([model(x, t).float().flatten(1) for model in self._models])
                 a = signal[timestep]
                 scale = 1 - a if of_v else a * (1 - a)  # an error of v is one of eps over sqrt(a)
                 with torch.autocast(own.device.type, enabled=False):
-                    away = each - torch.einsum("m,mbd->bd", own, each)
+                    away = predictions - torch.einsum("m,mbd->bd", own, predictions)
                     heights.append(torch.einsum("m,mbd->b", own, away.square()) / scale)
             self._mean = (pool, 0.5 * torch.trapezoid(torch.stack(heights), levels, dim=0).float())
         return self._mean[1]

@@ -79,7 +79,7 @@ def test_a_batch_of_the_mixture_weighs_its_values_in_full_precision(tmp_path: Pa
     monkeypatch.setattr(source, "values", values)
     with torch.autocast("cpu", torch.bfloat16):
         loss = step.loss(0)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    loss.backward()
     assert isinstance(step, MixtureStep) and not torch.equal(step._weight, step._weight.bfloat16().float())
     assert loss.dtype == torch.float32 and weighed[0].grad is not None
     assert torch.equal(weighed[0].grad, step._weight)

@@ -118,13 +118,13 @@ def test_an_amortised_model_is_asked_with_all_its_tensors_on_one_device(
     """Those that it shares with the pretrained model are on the worker's before its own."""
     amortised = {"multipliers": {"low": 0.01, "high": 2.0}, "points": 5}
     recipe = aligned({"load": text_to_image, "prompt": "a pear", "lora": lora}, amortised=amortised)
-    asked: list[tuple[set[str], set[str]]] = []
+    asked: list[list[set[str]]] = []
 
     def noted(predictor: Predictor, shape: tuple[int, ...]) -> None:
-        asked.append(tuple({each.device.type for each in those} for those in (predictor.parameters(), predictor.buffers())))
+        asked.append([{each.device.type for each in those} for those in (predictor.parameters(), predictor.buffers())])
 
     monkeypatch.setattr("dualsweep.trainer.engine.assembly.check_shape", noted)
     host = replace(host_in(recipe, tmp_path), device=torch.device("meta"))
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # what comes after it reads numbers
         prepare(recipe, host)
-    assert asked == [({"meta"}, {"meta"})]
+    assert asked == [[{"meta"}, {"meta"}]]
