@@ -25,6 +25,7 @@ from dualsweep.trainer.result import ConstraintOutcome, Status, verdict
 from dualsweep.trainer.rng import shard
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, draw_amortised
 from dualsweep.trainer.sources.step_multipliers import Coefficients
+from dualsweep.trainer.transfer import sent
 
 if TYPE_CHECKING:
     from dualsweep.trainer.evaluation.evaluated import Evaluated
@@ -50,8 +51,8 @@ class AmortisedMultipliers:
     ) -> tuple[Coefficients, Mapping[str, Tensor]]:  # fmt: skip
         mine = shard(size, host.rank, host.world)
         multipliers = self.spread.draw(step, size)[0][mine.start : mine.stop]
-        own = torch.from_numpy(self.spread.problem.mixture_weights(multipliers)).to(host.device, torch.float32)
-        asked = torch.from_numpy(multipliers).to(host.device, torch.float32)
+        own = sent(self.spread.problem.mixture_weights(multipliers).astype(np.float32), host.device)
+        asked = sent(multipliers.astype(np.float32), host.device)
         return {column: own[:, column] for column in columns}, {"multipliers": asked}
 
     def conditions(self, predictor: Predictor) -> bool:

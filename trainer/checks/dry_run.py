@@ -20,6 +20,7 @@ from dualsweep.trainer.checks.findings import Findings, findings
 from dualsweep.trainer.checks.own_metrics import OwnMetrics
 from dualsweep.trainer.checks.own_step import own_step_faults
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError, Keys, UnplacedError
+from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.data import examples
 from dualsweep.trainer.data.dataset_info import DatasetInfo
@@ -286,6 +287,9 @@ def _placed(ask: Callable[[], object], keys: Keys) -> Iterator[Diagnostic]:
         yield error.diagnostic.at(keys)
     except BadDataError as error:
         yield from error.diagnostics
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        remedy = "check where the training will run"
+        yield Diagnostic(keys, "must fit into the memory of this machine", f"`{first_line(error)}`", remedy)
     except TrainingError as error:
         if error.key:
             keys = (*keys[:-1], *error.key.split("."))

@@ -39,6 +39,7 @@ def findings(recipe: Recipe, document: Document, known: DatasetInfo, parameters:
         *length_warnings(recipe),
         *bound_warnings(recipe),
         *swing_warnings(recipe),
+        *_gpu_warnings(recipe),
     ]
     if recipe.data is not None:
         odd += data_warnings(recipe, recipe.data, known, kept_by_class(recipe.data, known))
@@ -46,6 +47,14 @@ def findings(recipe: Recipe, document: Document, known: DatasetInfo, parameters:
     told = data_told(recipe.data, known) if recipe.data is not None else ""
     model = ", ".join(each for each in (_model_told(recipe.model), parameters) if each)
     return Findings(told, model, schedule or schedule_told(recipe), tuple(warnings))
+
+
+def _gpu_warnings(recipe: Recipe) -> Iterator[Diagnostic]:
+    """GPUs that a worker takes from others and leaves idle, unless a part of the user's own computes on them."""
+    if recipe.resources.gpus_per_worker > 1:
+        received = f"{recipe.resources.gpus_per_worker:g}, of which a worker computes on the first"
+        remedy = "write 1 and more workers, unless a part of your own computes on the others"
+        yield Diagnostic(("resources", "gpus_per_worker"), "should be at most 1", received, remedy)
 
 
 def data_told(data: Data, known: DatasetInfo) -> str:

@@ -17,6 +17,7 @@ from dualsweep.trainer.data.examples import Integers, OnDemand
 from dualsweep.trainer.data.loader import Reading
 from dualsweep.trainer.data.loaders import Loaders
 from dualsweep.trainer.data.scaling import scale_into, scaled
+from dualsweep.trainer.transfer import sent
 
 #: Bytes of examples that a worker holds ahead, of each data set that it reads.
 CAPACITY = 256 * 2**20
@@ -106,7 +107,7 @@ class ReadAhead:
         self._refill(parts)
         if following is not None:
             self._guess = self._guessed(*following, device)
-        return self._judged(scaled(torch.from_numpy(batch).to(device)), rows, odd)
+        return self._sent(torch.from_numpy(batch), rows, odd, device)
 
     @property
     def ready(self) -> int:
@@ -238,13 +239,18 @@ class ReadAhead:
         numbers = range(queue.following, queue.following + self._stride * count, self._stride)
         return deque(self._rows(part, numbers).tolist())
 
-    def _judged(self, examples: torch.Tensor, rows: Integers, odd: list[int]) -> torch.Tensor:
-        """The examples, those at `odd` places read here, where they are or the error is had; pixels are always in range."""
+    def _sent(self, batch: torch.Tensor, rows: Integers, odd: list[int], device: torch.device) -> torch.Tensor:
+        """The examples on the device, those at `odd` places read here, where they are or the error is had.
+
+        They are judged before they are sent, so that nobody waits for the device; pixels are always in range.
+        """
+        pixels = batch.dtype == torch.uint8
+        examples = scaled(sent(batch, device)) if pixels else batch
         for place in sorted(odd):
-            examples[place] = self._examples.fetch(rows[place : place + 1])[0].to(examples.device)
+            examples[place] = sent(self._examples.fetch(rows[place : place + 1])[0], examples.device)
         if self.loaders.slots.dtype != np.uint8 or not self._examples.judged:
-            self._examples.judge(examples, rows)
-        return examples
+            self._examples.judge(scaled(batch), rows)
+        return sent(examples, device)
 
     def close(self) -> None:
         """Ends the loaders at once; after the end it does nothing."""

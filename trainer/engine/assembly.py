@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from diffusers import DDPMScheduler
 
 from dualsweep.trainer.data.splits import Assembled, assemble
@@ -66,7 +67,7 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
     del library  # text encoders and networks that no model has
     _check_prompts(recipe, primal.predictor, frozen)
     names = data.examples.class_names if data is not None else ()
-    judge = partial(_judge, recipe, data, judges)
+    judge = partial(_judge, recipe, data, judges, host.device)
     variants, everything = variants_of(recipe), data.split.examples if data else None
     of_shares = JudgesOfShares(recipe.evaluation.judge, everything, judges, host.device, variants)
     setting = TermContext(
@@ -116,7 +117,7 @@ def _models(
     predictor = build(recipe, shape, library)
     frozen = frozen_models(recipe, frozen_names(recipe), predictor, schedule, shape, host.device, space, library)
     if policy.conditions(predictor):  # after the frozen models: `pretrained` is the model as it was
-        check_shape(predictor, shape)
+        check_shape(predictor.to(host.device), shape)  # where those are, with which it may share tensors
     if in_shards(recipe):
         from dualsweep.trainer.engine.sharded_primal import ShardedPrimal
 
@@ -168,8 +169,8 @@ def _check_dropout(name: str, model: Predictor, trained: Predictor) -> None:
         )
 
 
-def _judge(recipe: Recipe, data: Assembled | None, judges: str | None) -> Judge | None:
+def _judge(recipe: Recipe, data: Assembled | None, judges: str | None, device: torch.device) -> Judge | None:
     """One judge for all seeds, so that what it measures compares."""
     if data is None:
         raise TrainingError("a judge must have data to be trained on, but the recipe has none; give `data`")
-    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges, variants=variants_of(recipe))
+    return judge_for(data.split.examples, recipe.evaluation.judge, 0, judges, device, variants_of(recipe))

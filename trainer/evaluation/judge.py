@@ -94,6 +94,8 @@ def own_judge(path: str, methods: Sequence[str]) -> Any:
     make = import_callable(path)
     try:
         judge = make()
+    except (MemoryError, torch.OutOfMemoryError):  # no mistake of the judge's: engine/room.py has the words for it
+        raise
     except Exception as error:
         raise BadPartError(f"the judge {path} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     for method in methods:

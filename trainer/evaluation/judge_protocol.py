@@ -48,6 +48,8 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
     for chunk in images.chunks(CHUNK):
         try:
             answer = getattr(judge, method)(chunk)
+        except (MemoryError, torch.OutOfMemoryError):  # no mistake of the judge's: engine/room.py has the words for it
+            raise
         except Exception as error:
             rule, remedy = f"the judge's {method}(x) must not fail", f"fix {type(judge).__name__}.{method}"
             raise BadPartError(rule, f"{type(error).__name__}: {error}", remedy) from error

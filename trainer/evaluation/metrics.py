@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 
+import torch
+
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.errors import BadPartError
@@ -94,7 +96,7 @@ def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     """What a user's metric returns, checked."""
     try:
         result: object = metric(replace(evidence, samples=evidence.samples.clone()))  # which it may change in place
-    except NotMeasured:
+    except (NotMeasured, MemoryError, torch.OutOfMemoryError):  # engine/room.py has the words for the latter
         raise
     except Exception as error:
         raise BadPartError(f"the metric {name} must not fail", f"{type(error).__name__}: {error}", "fix it") from error

@@ -126,11 +126,13 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         TrainingError: the pass fails, or its output is of another shape.
     """
     predictor.eval()
-    device = next((each.device for each in predictor.parameters()), torch.device("cpu"))
+    device = predictor.device
     try:
         with torch.no_grad():
             x, t = torch.zeros(2, *shape, device=device), torch.zeros(2, dtype=torch.int64, device=device)
             output = predictor(x, t, in_turn(len(predictor.texts), range(2)))
+    except (MemoryError, torch.OutOfMemoryError):  # no mistake of the model's: engine/room.py has the words for it
+        raise
     except Exception as error:
         rule = f"the model must accept samples of shape {shape} with timesteps of shape [batch]"
         remedy = "match its channels and size to the data, or wrap what else it must be given in model.call"

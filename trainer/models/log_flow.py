@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from dualsweep.trainer.transfer import sent
+
 #: Frequencies of the timestep's sines and cosines.
 FREQUENCIES = 4
 #: An image is halved until no side is longer than this.
@@ -42,7 +44,7 @@ class Flow(nn.Module):
             h = self.first(x if self._image else x.flatten(1))
             time = self.time(self._features(t))
             if self.prompts is not None and prompts is not None:
-                time = time + self.prompts(prompts.to(x.device))
+                time = time + self.prompts(sent(prompts, x.device))
             for layer in self.layers:
                 h = layer(h + (time[:, :, None, None] if self._image else time))
             result: Tensor = self.last(h.mean((2, 3)) if self._image else h)[:, 0]

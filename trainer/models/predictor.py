@@ -15,6 +15,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.multiplier_embedding import Conditioning, condition
 from dualsweep.trainer.models.preconditioning import preconditioning
+from dualsweep.trainer.transfer import sent
 
 #: What SDXL's network takes together, as one argument.
 _ADDED = ("text_embeds", "time_ids")
@@ -62,11 +63,14 @@ class Condition(nn.Module):
         if self.pixels is not None:
             size = [side * self.pixels for side in x.shape[2:]]
             # The size before and after cropping, with no crop between them (Podell et al. 2023, arXiv 2307.01952, §2.2).
-            arguments["time_ids"] = x.new_tensor([*size, 0, 0, *size]).expand(len(x), 6)
+            sizes = torch.tensor([*size, 0, 0, *size], dtype=x.dtype)
+            arguments["time_ids"] = sent(sizes, x.device).expand(len(x), 6)
         return arguments
 
     def _rows(self, name: str, kind: str, prompts: Tensor | None, count: int) -> Tensor:
         table = self.get_buffer(f"{kind}_{name}")
+        if prompts is not None:
+            prompts = sent(prompts, table.device)
         if kind == "given" and prompts is not None and self.of_examples and self.takes_none:
             # Both are indexed: the table of all captions, which may be gigabytes, is not to be copied at each prediction.
             of_none = prompts == len(table)
@@ -122,14 +126,19 @@ class Predictor(nn.Module):
 
     def at(self, multipliers: Vector) -> Self:
         """Takes these multipliers [m] for every prediction that is not given others."""
-        device = next((each.device for each in self.inner.parameters()), torch.device("cpu"))
-        self.multipliers = torch.tensor(multipliers, dtype=torch.float32, device=device)[None]
+        self.multipliers = torch.tensor(multipliers, dtype=torch.float32, device=self.device)[None]
         return self
 
     def under(self, schedule: DDPMScheduler) -> Self:
         """Puts this model under a schedule, and returns it: of flow matching and EDM, what its network predicts becomes v."""
-        self.preconditioning = preconditioning(schedule)
+        numbers = preconditioning(schedule)
+        self.preconditioning = None if numbers is None else numbers.to(self.device)
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights lie; the CPU for one without."""
+        return next((each.device for each in self.inner.parameters()), torch.device("cpu"))
 
     @property
     def texts(self) -> tuple[str, ...]:

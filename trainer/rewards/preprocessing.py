@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dualsweep.trainer.rewards.images import unit
+from dualsweep.trainer.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class Preprocessing:
             pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         if self.crop is not None:
             pixels = _framed(pixels, *self.crop) if self.whole else _centre(pixels, *self.crop)
-        mean, std = pixels.new_tensor(self.mean), pixels.new_tensor(self.std)
-        return (pixels - mean[:, None, None]) / std[:, None, None]
+        mean, std = sent(torch.tensor([self.mean, self.std], dtype=torch.float32)[:, :, None, None], pixels.device)
+        normalised: Tensor = (pixels - mean) / std
+        return normalised
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if not isinstance(self.resize, int):

@@ -30,6 +30,7 @@ from dualsweep.trainer.samplers.rollout import Path
 from dualsweep.trainer.sources.base import AuxiliaryNetwork
 from dualsweep.trainer.sources.rollout import RolloutSource, RolloutStep
 from dualsweep.trainer.terms.context import TermContext
+from dualsweep.trainer.transfer import sent
 
 #: The least coefficient of a closeness that is a constraint, among all, whose absolute sum is 1.
 LEAST = 0.02
@@ -116,7 +117,7 @@ class Balance:
     def learned(self, drawn: Drawn) -> Tensor:
         """The learned part of log F(x_k), k < K - 1, [B, K - 1], with gradients to the flow."""
         states, timesteps = drawn.path.states[:-1], drawn.path.steps.timesteps[:-1]
-        t = torch.tensor(timesteps, device=states[0].device).repeat_interleave(len(states[0]))
+        t = sent(torch.tensor(timesteps), states[0].device).repeat_interleave(len(states[0]))
         prompts = drawn.path.prompts.repeat(len(states)) if drawn.path.prompts is not None else None
         learned: Tensor = self.flow(torch.cat(states), t, prompts).view(len(states), -1).T
         return learned

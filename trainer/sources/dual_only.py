@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from dualsweep.trainer.sources.value_accumulator import ValueAccumulator
 from dualsweep.trainer.terms.context import TermContext
 from dualsweep.trainer.terms.losses import Noised, weighted_errors
 from dualsweep.trainer.terms.shipped.kl import KL
+from dualsweep.trainer.transfer import sent
 
 
 class DualOnlySource(Source):
@@ -54,14 +56,15 @@ class DualOnlySource(Source):
     @torch.no_grad()
     def values(self, rows: Integers, noised: Noised, coefficients: Vector) -> Tensor:
         """Per-sample values [B, m] in nats, whose means are the KLs: the mean KL of each chain, and l_i - Σ λ_j l_j."""
-        own = torch.from_numpy(coefficients[list(self.columns)]).float().to(noised.x.device)
+        own = sent(coefficients[list(self.columns)].astype(np.float32), noised.x.device)
         errors = [
             weighted_errors(noised.schedule, model(noised.noisy, noised.t), noised.target, noised.t, "elbo", self._first)
             for model in self._models
         ]
         losses = torch.stack(errors, dim=1)
-        mean = self._mean_kl(self._pool.at(coefficients), own)[torch.from_numpy(rows)]
-        return mean[:, None] + losses - (losses @ own)[:, None]
+        mean = self._mean_kl(self._pool.at(coefficients), own)[sent(rows, own.device)]
+        with torch.autocast(own.device.type, enabled=False):  # products of half precision are off by nats
+            return mean[:, None] + losses - (losses @ own)[:, None]
 
     def _mean_kl(self, pool: Annealed, own: Tensor) -> Tensor:
         """½ ∫ Σ λ_i |eps_i - eps_λ|^2 d log snr along each chain [samples].
@@ -77,11 +80,12 @@ class DualOnlySource(Source):
             levels = signal[[timestep for _, timestep in kept]]
             for x, timestep in kept:
                 t = torch.full((len(x),), timestep, device=x.device, dtype=torch.int64)
-                each = torch.stack([model(x, t).float().flatten(1) for model in self._models])
-                away = each - torch.einsum("m,mbd->bd", own, each)
+                predictions = torch.stack([model(x, t).float().flatten(1) for model in self._models])
                 a = signal[timestep]
                 scale = 1 - a if of_v else a * (1 - a)  # an error of v is one of eps over sqrt(a)
-                heights.append(torch.einsum("m,mbd->b", own, away.square()) / scale)
+                with torch.autocast(own.device.type, enabled=False):
+                    away = predictions - torch.einsum("m,mbd->bd", own, predictions)
+                    heights.append(torch.einsum("m,mbd->b", own, away.square()) / scale)
             self._mean = (pool, 0.5 * torch.trapezoid(torch.stack(heights), levels, dim=0).float())
         return self._mean[1]
 

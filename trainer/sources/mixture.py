@@ -213,7 +213,9 @@ class MixtureStep:
         values = self._source.values(prediction, noised, self._part[within])
         if number == 0 and len(own):
             self._values.append(values.detach())
-        return values @ (self._weight[within] if len(own) else torch.zeros_like(self._weight[:1]))
+        weight = self._weight[within] if len(own) else torch.zeros_like(self._weight[:1])
+        with torch.autocast(values.device.type, enabled=False):  # under which a product rounds the multipliers to 8 bits
+            return values.float() @ weight
 
     def add_to(self, sums: ValueAccumulator) -> None:
         if self._counted:

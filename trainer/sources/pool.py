@@ -63,7 +63,7 @@ class Pool:
         setting, device = self._setting, self._setting.host.device
         mark = int.from_bytes(hashlib.sha256(own.tobytes()).digest()[:7], "little")
         seed = int(generator(setting.seed, Stream.POOL, mark).integers(2**62))
-        start = normals(setting.seed, Stream.POOL, mark, range(setting.product.samples), setting.shape).to(device)
+        start = sent(normals(setting.seed, Stream.POOL, mark, range(setting.product.samples), setting.shape), device)
         source = torch.Generator().manual_seed(seed)
 
         def weighted(x: Tensor, t: Tensor) -> Tensor:
@@ -71,6 +71,6 @@ class Pool:
             return torch.stack(used).sum(0)
 
         def draws(number: int) -> Tensor:
-            return torch.randn(start.shape, generator=source).to(device) if number else start
+            return sent(torch.randn(start.shape, generator=source), device) if number else start
 
         return product_samples(weighted, setting.schedule, setting.product, draws, keep=self._keep)

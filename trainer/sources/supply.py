@@ -11,6 +11,7 @@ from dualsweep.trainer.data.joined import on_demand
 from dualsweep.trainer.data.read_ahead import CAPACITY, ReadAhead
 from dualsweep.trainer.engine.host import Host
 from dualsweep.trainer.sources.mixture_batch import GlobalBatch, Integers, Mixture, own_draws
+from dualsweep.trainer.transfer import sent
 
 #: Steps that took as many of each part as the one before, from which on the next is taken to do so too.
 _STEADY = 3
@@ -49,10 +50,10 @@ class Supply:
             examples = ahead.take(parts[places], batch.number[mine][places], device, following)
             if places.all():
                 return examples
-            taken[torch.from_numpy(places)], left = examples, left & ~places
+            taken[sent(np.flatnonzero(places), device)], left = examples, left & ~places
         if left.all():
-            return self._examples.fetch(batch.index[mine]).to(device)
-        taken[torch.from_numpy(left)] = self._examples.fetch(batch.index[mine][left]).to(device)
+            return sent(self._examples.fetch(batch.index[mine]), device)
+        taken[sent(np.flatnonzero(left), device)] = sent(self._examples.fetch(batch.index[mine][left]), device)
         return taken
 
     def _following(self, batch: GlobalBatch, first: Integers) -> tuple[Integers, Integers]:

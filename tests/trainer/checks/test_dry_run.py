@@ -32,6 +32,8 @@ class Net(torch.nn.Module):
 
     def forward(self, x, t):
         time = 0 if self.form == "timeless" else t.view(-1, 1, 1, 1) / 200
+        if self.form == "large":
+            raise torch.OutOfMemoryError("CUDA out of memory.\\nand more")
         return (x * self.scale.sum() + time)[:, :, : 4 if self.form == "cut" else None]
 
 class Without(torch.nn.Module):
@@ -40,6 +42,7 @@ class Without(torch.nn.Module):
 
 good = lambda: Net("")
 cut = lambda: Net("cut")
+large = lambda: Net("large")
 timeless = lambda: Net("timeless")
 without_t = Without
 no_module = lambda: "a model"
@@ -105,6 +108,7 @@ def told(text: str, call: str | None = None, head: str = HEAD) -> list[str]:
     [
         ("cut", "the model's output must have its input's shape (2, 1, 8, 8), but got (2, 1, 4, 8)"),
         ("without_t", "the model must accept samples of shape (1, 8, 8) with timesteps of shape [batch], but got TypeError"),
+        ("large", "must fit into the memory of this machine, but got `CUDA out of memory.`; check where the training will run"),
         ("no_module", "model.call must return a torch.nn.Module, but got str from dry_parts:no_module"),
     ],
 )

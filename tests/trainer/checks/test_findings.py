@@ -190,6 +190,12 @@ def test_what_comes_after_the_last_step_is_warned_of(text: str, key: str) -> Non
     assert len(said) == bool(key) and all(f" {key}: should" in each for each in said), said
 
 
+def test_gpus_that_a_worker_takes_and_leaves_idle_are_warned_of() -> None:
+    assert not warned("data: {source: digits}\nresources: {gpus_per_worker: 1}\n")
+    [said] = warned("data: {source: digits}\nresources: {gpus_per_worker: 2}\n")
+    assert "resources.gpus_per_worker: should be at most 1, but got 2, of which a worker computes on the first; write 1" in said
+
+
 @pytest.mark.parametrize(
     ("constraint", "says"),
     [

@@ -13,6 +13,7 @@ import torch
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.rng import Stream
 from dualsweep.trainer.samplers.rollout import roll_out
+from dualsweep.trainer.sources.mixture import MixtureSource, MixtureStep
 from dualsweep.trainer.sources.rollout import RolloutSource
 from tests.trainer.engine.test_accumulation import Listening, loop_of
 from tests.trainer.engine.test_loop import Interrupted, run
@@ -62,6 +63,27 @@ def test_a_resumed_run_has_the_scale_that_it_had(tmp_path: Path) -> None:
     assert whole.state["primal"]["scaler"]["_growth_tracker"] > 0
     for group, tensors in whole.groups.items():
         assert all(torch.equal(tensors[name], parts.groups[group][name]) for name in tensors), group
+
+
+def test_a_batch_of_the_mixture_weighs_its_values_in_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient with respect to a value is its weight, the multipliers', of which bf16 would keep 8 bits."""
+    (source,) = prepared(digits(), tmp_path).sources
+    assert isinstance(source, MixtureSource)
+    step, weighed = source.begin_step(0, np.array([0.5, 0.3, 0.2])), list[torch.Tensor]()
+    original = source.values
+
+    def values(*given: Any) -> torch.Tensor:
+        weighed.append(original(*given))
+        weighed[-1].retain_grad()
+        return weighed[-1]
+
+    monkeypatch.setattr(source, "values", values)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = step.loss(0)
+    loss.backward()
+    assert isinstance(step, MixtureStep) and not torch.equal(step._weight, step._weight.bfloat16().float())
+    assert loss.dtype == torch.float32 and weighed[0].grad is not None
+    assert torch.equal(weighed[0].grad, step._weight)
 
 
 SHOWN: list[torch.Tensor] = []

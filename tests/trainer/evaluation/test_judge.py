@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from dualsweep.trainer.data.examples import InMemory
+from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation import judge as module
 from dualsweep.trainer.evaluation.images import Rows
@@ -19,6 +21,8 @@ from dualsweep.trainer.evaluation.judge_network import fit
 from dualsweep.trainer.evaluation.judge_protocol import classify, embed
 from dualsweep.trainer.evaluation.variants import Variants
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
+from tests.trainer import recipes
+from tests.trainer.models.test_build import host_in
 
 SPEC = JudgeSpec(epochs=2, features=8)
 
@@ -71,6 +75,13 @@ def test_anything_that_matters_makes_another_judge(tmp_path: Path, digits: InMem
     for variants in (Variants(), Variants(flip=True), Variants(most=1), Variants(most=2)):
         judge_for(few, SPEC, 0, tmp_path, variants=variants)
     assert len(list(tmp_path.iterdir())) == 10
+
+
+def test_a_runs_judge_is_where_its_worker_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, device, asked = recipes.digits(), torch.device("meta"), list[object]()
+    monkeypatch.setattr("dualsweep.trainer.engine.assembly.judge_for", lambda *given: asked.append(given[-1]))
+    prepare(recipe, replace(host_in(recipe, tmp_path), device=device)).judge()
+    assert asked == [device]
 
 
 def test_data_without_two_classes_have_no_judge(tmp_path: Path, digits: InMemory) -> None:
@@ -175,6 +186,10 @@ def broken() -> Own:
     raise RuntimeError("no weights here")
 
 
+def large() -> Own:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 def test_the_users_own_judge(digits: InMemory) -> None:
     unlabelled = InMemory(digits.images[:5])
     own = judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Own"), 0, None)
@@ -185,6 +200,8 @@ def test_the_users_own_judge(digits: InMemory) -> None:
         judge_for(unlabelled, JudgeSpec(call=f"{__name__}:Half"), 0, None)
     with pytest.raises(TrainingError, match=r"test_judge:broken must not fail, but got RuntimeError: no weights here"):
         judge_for(unlabelled, JudgeSpec(call=f"{__name__}:broken"), 0, None)
+    with pytest.raises(torch.OutOfMemoryError):
+        judge_for(unlabelled, JudgeSpec(call=f"{__name__}:large"), 0, None)
 
 
 def test_answers_of_a_users_judge_are_checked() -> None:
@@ -195,6 +212,10 @@ def test_answers_of_a_users_judge_are_checked() -> None:
         def probabilities(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1) / 0.0
 
+    class Large(Wrong):
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
     class Failing(Wrong):
         def features(self, x: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("out of luck")
@@ -202,6 +223,8 @@ def test_answers_of_a_users_judge_are_checked() -> None:
     images = Rows.of(torch.zeros((6, 1, 2, 2)))
     with pytest.raises(TrainingError, match=r"features\(x\) must be a tensor \[6, any\].*got shape \[\]; fix Wrong\.features"):
         embed(Wrong(), images)
+    with pytest.raises(torch.OutOfMemoryError):  # which is no fault of the judge
+        embed(Large(), images)
     with pytest.raises(TrainingError, match=r"features\(x\) must not fail, but got RuntimeError: out of luck"):
         embed(Failing(), images)
     with pytest.raises(TrainingError, match=r"probabilities\(x\) must be finite.*for 6 of 6 images"):

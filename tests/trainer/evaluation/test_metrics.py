@@ -146,6 +146,15 @@ def test_a_users_mistake_is_named(evidence: Evidence, metric: Callable[[Evidence
         measure(evidence, [f"{HERE}:{metric.__name__}"])
 
 
+def large(evidence: Evidence) -> dict[str, float]:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_memory_that_runs_out_is_no_mistake_of_the_metric(evidence: Evidence) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        measure(evidence, [f"{HERE}:large"])
+
+
 def test_keys_do_not_hide_each_other(evidence: Evidence) -> None:
     """A training that has ended is not lost by it: the later one is left out."""
     measured = measure(evidence, ["frechet", f"{HERE}:double", f"{HERE}:fine"])

@@ -313,6 +313,20 @@ def test_what_a_model_does_not_take_is_refused(tmp_path, text_to_image, transfor
             Library().predictor(Model.model_validate(spec))
 
 
+def large() -> torch.nn.Module:
+    class Large(torch.nn.Linear):
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    return Large(1, 1)
+
+
+def test_a_model_whose_first_pass_finds_no_memory_is_told_of_memory_and_not_of_shapes(tmp_path):
+    recipe = digits(model={"unet": None, "call": "tests.trainer.models.test_build:large"})
+    with pytest.raises(TrainingError, match=r"^the model must fit into the memory of a worker, but got `CUDA out of memory"):
+        train(recipe, tmp_path / "a")
+
+
 def test_models_of_two_spaces_are_not_compared(tmp_path, text_to_image, transformer):
     near = [{"name": "near", "path_kl": {"to": "a"}, "at_most": 1.0}]
     recipe = aligned({"load": text_to_image, "prompt": "a"}, models={"a": {"load": transformer, "label": 0}}, constraints=near)

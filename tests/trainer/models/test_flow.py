@@ -42,6 +42,11 @@ def model(shift: float = 1.0) -> tuple[Predictor, DDPMScheduler]:
     return Predictor(Velocity()).under(schedule), schedule
 
 
+def test_a_model_is_put_under_its_schedule_where_its_weights_are():
+    there = Predictor(nn.Linear(1, 1)).to("meta").under(model()[1])
+    assert there.preconditioning is not None and there.preconditioning.device.type == "meta"
+
+
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_the_velocity_gives_the_exact_v_prediction(shift):
     predictor, schedule = model(shift)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ import torch
 from torch import nn
 from transformers import CLIPTextModel
 
-from dualsweep.trainer.engine.assembly import Prepared
+from dualsweep.trainer.engine.assembly import Prepared, prepare
 from dualsweep.trainer.models import adapters
 from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.predictor import Predictor
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.terms.context import TermContext
-from tests.trainer.models.test_build import LORA, aligned, prediction, prepared, train
+from tests.trainer.models.test_build import LORA, aligned, host_in, prediction, prepared, train
 
 SHAPE = (2, 4, 4)
 
@@ -106,3 +109,22 @@ def test_the_pretrained_model_stays_what_it_was(tmp_path: Path, text_to_image: s
             each.add_(0.1)
     assert torch.equal(prediction(pretrained, SHAPE), before)
     assert not torch.allclose(prediction(trained, SHAPE), before, atol=1e-4)
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_an_amortised_model_is_asked_with_all_its_tensors_on_one_device(
+    tmp_path: Path, text_to_image: str, monkeypatch: pytest.MonkeyPatch, lora: dict[str, object] | None
+) -> None:
+    """Those that it shares with the pretrained model are on the worker's before its own."""
+    amortised = {"multipliers": {"low": 0.01, "high": 2.0}, "points": 5}
+    recipe = aligned({"load": text_to_image, "prompt": "a pear", "lora": lora}, amortised=amortised)
+    asked: list[list[set[str]]] = []
+
+    def noted(predictor: Predictor, shape: tuple[int, ...]) -> None:
+        asked.append([{each.device.type for each in those} for those in (predictor.parameters(), predictor.buffers())])
+
+    monkeypatch.setattr("dualsweep.trainer.engine.assembly.check_shape", noted)
+    host = replace(host_in(recipe, tmp_path), device=torch.device("meta"))
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # what comes after it reads numbers
+        prepare(recipe, host)
+    assert asked == [[{"meta"}, {"meta"}]]

@@ -39,6 +39,7 @@ from dualsweep.trainer.recipe.consistency.sizes import (
     batch_holds_every_worker,
     black_boxes_need_noise,
     data_fit_the_terms,
+    gpus_fit_the_workers,
     levels_are_drawn_as_weighted,
     offsets_are_no_noise_of_a_likelihood,
     samplers_fit_the_schedule,
@@ -102,4 +103,5 @@ SINCE: tuple[Callable[[RecipeFields], None], ...] = (
     starts_are_within_the_cap,
     parts_are_noised_alike,
     guidance_is_learned,
+    gpus_fit_the_workers,
 )

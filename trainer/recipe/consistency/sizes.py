@@ -64,6 +64,20 @@ def batch_holds_every_worker(recipe: RecipeFields) -> None:
             )
 
 
+def gpus_fit_the_workers(recipe: RecipeFields) -> None:
+    """Workers on one GPU cannot exchange gradients, which NCCL refuses; and Ray gives no fraction of a GPU beside whole ones."""
+    given, workers = recipe.resources.gpus_per_worker, recipe.resources.most
+    if given > 1 and given % 1:
+        raise RuleError("resources.gpus_per_worker", "must be a whole number above 1", f"{given:g}", "write 1")
+    if 0 < given < 1 < workers:
+        raise RuleError(
+            "resources.gpus_per_worker",
+            "must be whole GPUs for several workers, which exchange gradients between GPUs of their own",
+            f"{given:g} for {workers} workers",
+            "write workers: 1, or gpus_per_worker: 1",
+        )
+
+
 def accumulation_divides_batches(recipe: RecipeFields) -> None:
     """Every worker has a sample for each part: one without would wait for none of the others' gradients."""
     accumulate, size, workers = recipe.train.accumulate, recipe.train.batch_size, recipe.resources.most

@@ -9,6 +9,7 @@ from dualsweep.trainer.samplers import rollout as rollouts
 from dualsweep.trainer.samplers.rollout import Path
 from dualsweep.trainer.sources.rollout import PlainEstimator, RolloutSource, RolloutStep
 from dualsweep.trainer.sources.step_multipliers import Coefficients
+from dualsweep.trainer.transfer import sent
 
 
 class PolicyGradient(RolloutStep):
@@ -50,7 +51,8 @@ class PolicyGradient(RolloutStep):
         # Less the mean over the *other* samples: unbiased, unlike less the mean over all. Of each term apart, as samples may
         # weigh them differently.
         each_term = (later - total / self._size) * (self._size / max(1, self._size - 1))
-        own = [torch.as_tensor(self._coefficients[column]).to(later).view(-1, 1) for column in self._measured]
+        asked = [torch.as_tensor(self._coefficients[column]) for column in self._measured]
+        own = [sent(each, later.device).to(later.dtype).view(-1, 1) for each in asked]
         self._advantage = (torch.stack(own) * each_term).sum(0)
         return path
 

@@ -50,9 +50,11 @@ class ShareTerm:
         return self._weighted(self.judge.corrected(path.decoded(self.space)), path)
 
     def _weighted(self, values: Tensor, path: Path) -> Tensor:
+        from dualsweep.trainer.transfer import sent
+
         if self.factors is None or path.prompts is None:
             return values
-        factors = self.factors[path.prompts].to(values)
+        factors = sent(self.factors[path.prompts].to(values.dtype), values.device)
         return values * (factors if values.ndim == 1 else factors[:, None])
 
 

@@ -137,6 +137,18 @@ BREACHES = [
         "rollout.batch_size",
     ),
     Breach(
+        sizes.gpus_fit_the_workers, {**DATA, "resources": {"workers": 1, "gpus_per_worker": 0.5}},
+        {"resources": {"workers": 2, "gpus_per_worker": 0.5}}, "resources.gpus_per_worker",
+    ),
+    Breach(
+        sizes.gpus_fit_the_workers, {**DATA, "resources": {"workers": [1, 4], "gpus_per_worker": 1}},
+        {"resources": {"workers": [1, 4], "gpus_per_worker": 0.25}}, "resources.gpus_per_worker",
+    ),
+    Breach(
+        sizes.gpus_fit_the_workers, {**DATA, "resources": {"gpus_per_worker": 2}}, {"resources": {"gpus_per_worker": 1.5}},
+        "resources.gpus_per_worker",
+    ),
+    Breach(
         sizes.accumulation_divides_batches, {**DATA, "resources": {"workers": 2}, "train": {"steps": 20, "accumulate": 32}},
         {"train": {"steps": 20, "accumulate": 33}}, "train.accumulate",
     ),
