@@ -111,9 +111,9 @@ def _alike(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> list[li
             if _tells(draws):
                 key = (trial.seed, draws.columns, draws.pool, draws.stratified)
                 groups.setdefault(key, []).append((place, draws, rows[:, list(draws.columns)]))
-        # Scales of other samples, and judges of other images, are about independent by what they put in, whatever their seed.
+        # Scales of other samples are about independent by what they put in, whatever their seed; judges are told by name.
         for number, (calibration, spread) in enumerate(trial.drawn.calibrated(rows)):
-            scales.setdefault((number, calibration.columns, len(spread.shares)), []).append((place, spread))
+            scales.setdefault((number, calibration.columns, len(spread.shares), calibration.identity), []).append((place, spread))
     paired = [alike for members in groups.values() for alike in _paired(members)]
     return [[(place, draws.spread(rows)) for place, draws, rows in alike] for alike in paired] + list(scales.values())
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -53,29 +52,27 @@ def run_single(checked: Checked, console: Console, on_report: OnReport = nobody)
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     with (
         driving(checked.output, lambda text: console.print(text, highlight=False, soft_wrap=True)) as driven,
-        _alone(driven.folder),
+        ExitStack() as held,
     ):
-        return _run(checked, driven, console, on_report)
+        return _run(checked, driven, held, console, on_report)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(held: ExitStack, folder: Path) -> None:
     """Keeps other commands off a training's folder, where two would write each point twice and delete the other's checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(folder / "train.lock", by="training"))
-        except StorageError as error:
-            raise InputError([error.diagnostic.at(("--output",), "command line", 1)]) from None
-        yield
+    try:
+        held.enter_context(locked(folder / "train.lock", by="training"))
+    except StorageError as error:
+        raise InputError([error.diagnostic.at(("--output",), "command line", 1)]) from None
 
 
-def _run(checked: Checked, driven: Driven, console: Console, on_report: OnReport) -> Explained:
+def _run(checked: Checked, driven: Driven, held: ExitStack, console: Console, on_report: OnReport) -> Explained:
     name, local = checked.recipe.name, driven.folder
     result = finished(checked.output, checked.recipe)
     if result is None:
-        result = _trained(checked, driven, console, on_report)
+        result = _trained(checked, driven, held, console, on_report)
     else:
+        _alone(held, local)
         MetricsFile(local).end(result)  # a kill may have come between its result and its last report
         console.print(f"{name} has ended before, after {result.steps} steps: {result.status}", highlight=False, soft_wrap=True)
     points = read_points(local)
@@ -98,13 +95,14 @@ def _run(checked: Checked, driven: Driven, console: Console, on_report: OnReport
     return explained
 
 
-def _trained(checked: Checked, driven: Driven, console: Console, on_report: OnReport) -> Result:
+def _trained(checked: Checked, driven: Driven, held: ExitStack, console: Console, on_report: OnReport) -> Result:
     from dualsweep.trainer.ray_shell.launch import train_checked  # Ray, which a training that has ended does without
 
     name, local = checked.recipe.name, driven.folder
     with connect(checked.address, on_loss=lost) as connection:
         concurrency(connection.machine, checked.ask)
         check_nodes(checked, connection, console)
+        _alone(held, local)  # not before: what is refused leaves no folder
         terminate_like_interrupt()
         with Progress(console, total=1, journal=Journal.of(local, connection.logs)) as progress:
             progress.started(name, equalities=checked.recipe.equalities)

@@ -78,6 +78,13 @@ def test_a_scale_that_trials_share_is_a_part_of_their_correlation() -> None:
         matrix = correlations(those, ["five"])
         assert matrix is not None and matrix[1, 3] == pytest.approx(np.sqrt(shares[0] * shares[1]), rel=0.02)
         assert matrix[0, 2] == 0 and 0.6 < shares[0] < 0.9
+    calibrations = [(Scale((2,), z, identity=name),) for name in ("one judge", "another")]
+    apart = [replace(each, drawn=replace(each.drawn, calibrations=of)) for each, of in zip(trials, calibrations, strict=True)]
+    matrix = correlations(
+        [TrialDraws(*loaded(stored(each.drawn, each.seed)), each.names, each.relative) for each in apart], ["five"]
+    )
+    assert matrix is None or matrix[1, 3] == 0
+    assert [loaded(stored(each.drawn, 0))[0].calibrations[0].identity for each in apart] == ["one judge", "another"]
 
 
 def test_the_file_tells_which_constraint_is_which() -> None:

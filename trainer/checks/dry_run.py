@@ -42,7 +42,6 @@ from dualsweep.trainer.models.build import build, compose, shape_of
 from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
-from dualsweep.trainer.models.provenance import learns_none
 from dualsweep.trainer.models.schedules import in_words, noise_schedule
 from dualsweep.trainer.models.spaces import Space
 from dualsweep.trainer.recipe.model import Model
@@ -156,7 +155,7 @@ class _Trial:
         captions = examples.captions if examples is not None else None
         classes = examples.class_names if examples is not None else ()
         texts = captions.texts[:MORE] if captions is not None else ()
-        library = Library([str(name) for name in classes], texts, learns_none(recipe))
+        library = Library([str(name) for name in classes], texts, recipe.shows_none)
         space = library.space(recipe.leading, _CPU)
         shape = space.coded(self.data.examples.shape) if self.data is not None else shape_of(recipe.leading, space)
         schedule = noise_schedule(recipe, shape, space)

@@ -31,7 +31,6 @@ from dualsweep.trainer.models.encoding import encoded
 from dualsweep.trainer.models.frozen import frozen_models
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
-from dualsweep.trainer.models.provenance import learns_none
 from dualsweep.trainer.models.schedules import noise_schedule
 from dualsweep.trainer.models.sharding import check_asked, in_shards
 from dualsweep.trainer.models.spaces import Space
@@ -93,9 +92,9 @@ def prepare(recipe: Recipe, host: Host, judges: str | None = None) -> Prepared:
 def _library(recipe: Recipe, data: Assembled | None) -> Library:
     """What reads networks, of the classes and captions that the data have."""
     if data is None:
-        return Library([], (), learns_none(recipe))
+        return Library([], (), recipe.shows_none)
     names, captions = data.examples.class_names, data.examples.captions
-    return Library([str(each) for each in names], captions.texts if captions is not None else (), learns_none(recipe))
+    return Library([str(each) for each in names], captions.texts if captions is not None else (), recipe.shows_none)
 
 
 class _Diffusion(NamedTuple):

@@ -16,7 +16,7 @@ from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.engine.averaged_weights import AveragedWeights
 from dualsweep.trainer.engine.averaging import share_of
 from dualsweep.trainer.engine.gradients import Gradients
-from dualsweep.trainer.engine.moving_buffers import MovingBuffers
+from dualsweep.trainer.engine.moving_buffers import share_buffers
 from dualsweep.trainer.engine.optimizers import recall, remembered, stepper, take_over
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
@@ -32,7 +32,7 @@ Groups = dict[str, dict[str, Tensor]]
 
 
 class _Reaching(torch.autograd.Function):
-    """The prediction as it is, whose backward pass reaches every parameter.
+    """A copy of the prediction, which a term may change, whose backward pass reaches every parameter.
 
     DDP waits for each: without this, one that a step doesn't use would end the training. From here it has no gradient, which
     costs nothing, where DDP's own `find_unused_parameters` goes through the graph at each step.
@@ -40,7 +40,7 @@ class _Reaching(torch.autograd.Function):
 
     @staticmethod
     def forward(_ctx: Any, prediction: Tensor, *_parameters: Tensor) -> Tensor:
-        return prediction.view_as(prediction)
+        return prediction.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -73,7 +73,6 @@ class GradientPrimal:
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device, cached=not self.together)
         self._scaler = torch.amp.GradScaler(device.type, enabled=train.precision == "fp16")
-        self._buffers = MovingBuffers(self.predictor) if world > 1 else None
 
     def _spread(self) -> list[nn.Parameter]:
         """Puts the model where this worker needs it; returns the parameters that it updates."""
@@ -148,8 +147,8 @@ class GradientPrimal:
         self._stepper.step(void)
         self.average.update(void)
         self._scaler.update()
-        if self._buffers is not None:
-            self._buffers.share()
+        if self.world > 1:
+            share_buffers(self.predictor.inner)
         return norm
 
     @cached_property

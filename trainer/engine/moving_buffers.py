@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 
 
-class MovingBuffers:
-    """The buffers of `network` that its forward passes change, of several workers.
+@torch.no_grad()
+def share_buffers(network: nn.Module) -> None:
+    """Gives all workers the first one's buffers, which checkpoints hold; to be called by all of them after each update.
 
-    Each worker would have those of its own batches: the first one's, which checkpoints hold, are on all from each update on.
+    Each worker would have those of its own batches. All are sent, as DDP does it by default: which ones a network changes, and
+    from which step on, is nowhere written.
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-        self._first = {name: each.detach().clone() for name, each in network.named_buffers()}
-        self._moving: list[str] | None = None
-
-    @torch.no_grad()
-    def share(self) -> None:
-        """To be called by all workers after each update; the first one shows which buffers move, others cost nothing."""
-        present = dict(self._network.named_buffers())  # a network may have put others in their place
-        if self._moving is None:
-            self._moving, self._first = self._moved(present), {}
-        for name in self._moving:
-            value = present[name].contiguous()
-            distributed.broadcast(value, src=0)
-            present[name].copy_(value)
-
-    def _moved(self, present: dict[str, Tensor]) -> list[str]:
-        """The names of those that are others than at first, on any worker."""
-        names = sorted(self._first)
-        if not names:
-            return []
-        moved = torch.tensor([not torch.equal(present[name], self._first[name]) for name in names], dtype=torch.int32)
-        moved = moved.to(present[names[0]].device)
-        distributed.all_reduce(moved, op=distributed.ReduceOp.MAX)
-        return [name for name, has in zip(names, moved.tolist(), strict=True) if has]
+    for buffer in network.buffers():
+        value = buffer.to(torch.uint8) if buffer.dtype == torch.bool else buffer.contiguous()
+        distributed.broadcast(value, src=0)
+        if value is not buffer:
+            buffer.copy_(value)

@@ -17,6 +17,7 @@ two classes that a judge tells apart this is the variance of Agresti and Coull, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,6 +114,11 @@ class JudgeError:
     labels: tuple[int, ...]
     compositions: tuple[slice, ...]
     confusion: Confusion
+
+    @property
+    def identity(self) -> str:
+        """Names the judge by its errors: the shares of two judges look alike, whatever images these were measured on."""
+        return hashlib.sha256(self.confusion.errors.astype(np.float32).tobytes()).hexdigest()[:16]
 
     def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
         """What it adds to combinations `rows` [q, k] of the shares, which were taken on `draws`."""

@@ -138,6 +138,11 @@ class Calibration(Protocol):
     @property
     def columns(self) -> tuple[int, ...]: ...
 
+    @property
+    def identity(self) -> str:
+        """What two trials must have the same of to have this error in common; "" where its shares tell."""
+        ...
+
     def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
         """What it adds to combinations `rows` [q, k] of these expectations, all of which are among `draws`."""
         ...
@@ -153,6 +158,7 @@ class Scale:
     columns: tuple[int, ...]
     z: Vector
     groups: Integers | None = None
+    identity: str = ""
 
     def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
         """What the scale's own error adds to combinations `rows` [q, k] of the rewards, whose means are those of `draws`.

@@ -3,9 +3,10 @@
 Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
 [n] and `factors_k` [n, q]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for
 each set its stages, pool, and whether it is stratified. Of calibration c, by which values are measured, it holds the
-expectations `measured_c` [q] and `shares_c` [N, q], what each of its own draws put into the errors of these. The first `MOST`
-draws of a set are kept: they are there to tell how the means of two trials vary together. Workers send each other theirs in the
-same form, whole, in float64 and with `beside_k` [n, j] where there is some (`sent`, `received`): nothing that is unpickled.
+expectations `measured_c` [q] and `shares_c` [N, q], what each of its own draws put into the errors of these, and in `head` its
+identity. The first `MOST` draws of a set are kept: they are there to tell how the means of two trials vary together. Workers send
+each other theirs in the same form, whole, in float64 and with `beside_k` [n, j] where there is some (`sent`, `received`): nothing
+that is unpickled.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class KeptCalibration:
 
     columns: tuple[int, ...]
     shares: Vector
+    identity: str = ""
 
     def spread(self, rows: Vector, draws: JointDraws) -> MeanSpread:
         """What it adds to combinations `rows` [q, k] of the expectations, whatever the `draws` are."""
@@ -47,7 +49,7 @@ def stored(drawn: DrawnValues, seed: int, names: Sequence[str] = (), relative: S
     """
     calibrated = drawn.calibrated(np.eye(drawn.size))
     head = {"seed": seed, "size": drawn.size, "names": list(names), "relative": [bool(each) for each in relative]}
-    head["calibrations"] = len(calibrated)
+    head["calibrations"] = [each.identity for each, _ in calibrated]
     arrays: dict[str, np.ndarray] = {}
     for number, (each, spread) in enumerate(calibrated):
         arrays[f"measured_{number}"] = np.array(each.columns)
@@ -69,8 +71,8 @@ def loaded(data: bytes) -> tuple[DrawnValues, int]:
     sets, head = _read(data)
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         calibrations = [
-            KeptCalibration(tuple(file[f"measured_{number}"].tolist()), file[f"shares_{number}"].astype(np.float64))
-            for number in range(head.get("calibrations", 0))
+            KeptCalibration(tuple(file[f"measured_{number}"].tolist()), file[f"shares_{number}"].astype(np.float64), identity)
+            for number, identity in enumerate(head.get("calibrations", []))
         ]
     return drawn_values(head["size"], sets, calibrations), head["seed"]
 

@@ -54,10 +54,11 @@ def build_model(
 
 
 def _conditioned(spec: Model, network: nn.Module, library: Library) -> Predictor:
-    """A new network, given the class of every example where the recipe asks for that."""
+    """A new network, given the class of every example where the recipe asks for that; a user's own may know none already."""
     if spec.condition is None:
         return Predictor(network)
-    return Predictor(network, label_condition(spec, network, library.classes, library.learns_none), spec.guidance)
+    learned = library.learns_none or spec.call is not None
+    return Predictor(network, label_condition(spec, network, library.classes, learned), spec.guidance)
 
 
 def compose(recipe: Recipe, parts: Mapping[str, Predictor]) -> Composed:

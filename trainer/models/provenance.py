@@ -13,7 +13,6 @@ from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.recipe.term_spec import SamplesOf
 from dualsweep.trainer.storage import read_file
 from dualsweep.trainer.trust import check_may_run
 
@@ -138,13 +137,6 @@ def rooted(spec: Model) -> Model:
     return root.model_copy(update=given)
 
 
-def learns_none(recipe: Recipe) -> bool:
-    """Whether a training shows examples without their class: by dropout, or as samples of other models, which may have none."""
-    drawn = [each.term.population(each.value) for each in recipe.terms if each.term.population is not None]
-    of_others = any(isinstance(each, SamplesOf) and each.model in recipe.models for each in drawn)
-    return recipe.train.condition_dropout > 0 or of_others
-
-
 def knows_none(spec: Model) -> bool:
     """Whether a loaded network has learned what is of no class, as far as its chain of runs tells.
 
@@ -156,7 +148,7 @@ def knows_none(spec: Model) -> bool:
         return spec.load is not None
     recipe = recipe_of(checkpoint)
     guided = recipe.model.guidance not in (None, 1.0)
-    return guided or recipe.start is not None or learns_none(recipe) or knows_none(recipe.model)
+    return guided or recipe.model.call is not None or recipe.shows_none or knows_none(recipe.model)
 
 
 def read_in(checkpoint: str, name: str) -> bytes:

@@ -14,7 +14,7 @@ from dualsweep.trainer.config.diagnostics import Keys, RuleError, dotted
 from dualsweep.trainer.recipe.amortised import Amortised
 from dualsweep.trainer.recipe.base import Name, Section
 from dualsweep.trainer.recipe.bound import Bound
-from dualsweep.trainer.recipe.data import Data
+from dualsweep.trainer.recipe.data import Data, Subset
 from dualsweep.trainer.recipe.dual import Dual
 from dualsweep.trainer.recipe.evaluation import Evaluation
 from dualsweep.trainer.recipe.feasibility import Feasibility
@@ -26,7 +26,7 @@ from dualsweep.trainer.recipe.rollout import Rollout
 from dualsweep.trainer.recipe.run import Checkpoint, Resources
 from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.recipe.start import Start
-from dualsweep.trainer.recipe.term_spec import Source, TermSpec
+from dualsweep.trainer.recipe.term_spec import SamplesOf, Source, TermSpec
 from dualsweep.trainer.recipe.train import Train
 from dualsweep.trainer.samplers.registry import SAMPLERS
 from dualsweep.trainer.terms.own import OwnTerm
@@ -159,6 +159,17 @@ class RecipeFields(Section):
     def terms_on(self, source: Source) -> list[Named]:
         """The terms that are evaluated on that source."""
         return [each for each in self.terms if each.term.source == source]
+
+    @property
+    def shows_none(self) -> bool:
+        """Whether a model of classes is trained on examples without theirs, or comes from a run that may have been.
+
+        They are those of dropout, samples of other models, and examples that functions of one's own bring, which may have none.
+        """
+        drawn = [each.term.population(each.value) for each in self.terms if each.term.population is not None]
+        of_others = any(isinstance(each, SamplesOf) and each.model in self.models for each in drawn)
+        brought = any(isinstance(each, Subset) and each.call is not None for each in drawn)
+        return self.train.condition_dropout > 0 or self.start is not None or of_others or brought
 
     @property
     def sampling(self) -> Sampling:

@@ -101,7 +101,7 @@ class MixtureSource(Source):
         if self._augmentation is not None:
             x = self._augmentation.of_step(x, batch, mine, first)
         share = noised_share(self.setting, batch, mine, x, step, self._given(batch, mine, step))
-        return MixtureStep(self, batch, Places(step, mine), share, counted)
+        return MixtureStep(self, batch, Places(step, mine, len(batch.part)), share, counted)
 
     def _given(self, batch: GlobalBatch, mine: Integers, step: int) -> Integers | None:
         """What each of a worker's draws is given: its own, or nothing with the probability that the recipe gives (Ho & Salimans

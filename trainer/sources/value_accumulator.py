@@ -18,14 +18,17 @@ Integers = NDArray[np.int64]
 
 #: Numbers of the table by which kept values are summed, at most: however long a dual step is, one worker keeps no more.
 LARGEST_TABLE = 2**20
+#: Draws of a dual step that workers tell each other, about: the differences of as many tell an error to a third of a percent.
+MOST_TOLD = 2**17
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a worker's values [b] stand in the global batch of primal step `step`: at `positions` [b]."""
+    """Where a worker's values [b] stand in the global batch, of `size`, of primal step `step`: at `positions` [b]."""
 
     step: int
     positions: Integers
+    size: int
 
 
 class ValueAccumulator:
@@ -110,11 +113,17 @@ class ValueAccumulator:
         return SlackReport(step, rank, count, total, squares, products, np.stack([pairs, neighbours]), draws)
 
     def _draws(self) -> Vector | None:
-        """Steps, positions, columns and values [4, n] of the draws whose batches are shared with other workers."""
+        """Steps, positions, columns and values [4, n] of the draws whose batches are shared with other workers.
+
+        Of a long dual step they are those of every k-th step: the same for all workers, whatever each has of it.
+        """
         if not self._shared:
             return None
-        rows = [np.stack([np.full(len(columns), at.step), at.positions, columns]) for at, columns, _ in self._shared]
-        values = _read(_wide(torch.cat([values for *_, values in self._shared])))
+        steps = len(self._shared)
+        every = min(steps, -(-steps * self._shared[0][0].size // MOST_TOLD))
+        told = [each for each in self._shared if each[0].step % every == 0]
+        rows = [np.stack([np.full(len(columns), at.step), at.positions, columns]) for at, columns, _ in told]
+        values = _read(_wide(torch.cat([values for *_, values in told])))
         return np.concatenate([np.concatenate(rows, axis=1), values[None]])
 
 

@@ -38,6 +38,6 @@ def beyond_draws(constraint: Constraint, metrics: Mapping[str, float]) -> dict[s
     parts = {
         "give the judge more labelled images (share.held_out, share.calibration)": metric_names.judge_error(name),
         "take the scale from more samples (rollout.normalization_samples)": metric_names.scale_error(name),
-        f"take more samples of the frozen model ({samples})": metric_names.samples_error(name),
+        f"take more samples of the frozen model{f' ({samples})' if samples else ''}": metric_names.samples_error(name),
     }
     return {remedy: metrics.get(metric, 0.0) for remedy, metric in parts.items()}

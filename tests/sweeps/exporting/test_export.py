@@ -158,7 +158,7 @@ def test_a_trial_of_a_sweep_behind_a_uri_is_exported_from_what_this_machine_has_
     trial.export(here / "run")
     assert weights(here / "command") == weights(here / "swept") == weights(here / "run")
     assert all("| four |" in (here / name / "README.md").read_text() for name in ("swept", "run"))
-    with pytest.raises(InputError, match=r"must be a training that has a checkpoint, but got .*/copy/trials"):
+    with pytest.raises(InputError, match="must be a training that has a checkpoint, but got"):
         export(str(copy / "trials" / "0009"), str(here / "none"))
 
 

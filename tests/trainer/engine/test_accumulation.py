@@ -111,6 +111,23 @@ def squared(primal: GradientPrimal, x: Tensor, t: Tensor) -> Tensor:
     return primal.predict(x, t).square().sum()
 
 
+def from_one(primal: GradientPrimal, x: Tensor, t: Tensor) -> Tensor:
+    """As a term of one's own may compute it: in place."""
+    prediction = primal.predict(x, t)
+    prediction -= 1.0
+    return prediction.square().sum()
+
+
+def test_a_term_may_change_the_prediction_in_place(group: None, tmp_path: Path) -> None:
+    loops = [loop_of(tmp_path, 1)[0] for _ in range(2)]
+    primals = [GradientPrimal(loops[0].recipe, loops[at].primal.predictor, torch.device("cpu"), 0, 1 + at) for at in range(2)]
+    x, t = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+    for each in primals:
+        each.update([partial(from_one, each, x, t)])
+    one, two = ([parameter.grad for parameter in each.parameters] for each in primals)
+    torch.testing.assert_close(two, one)
+
+
 def test_gradients_are_exchanged_once_an_update(group: None, tmp_path: Path) -> None:
     (once, gradients), (number, same) = (exchanges(tmp_path, accumulate) for accumulate in (1, 3))
     assert number == once > 0

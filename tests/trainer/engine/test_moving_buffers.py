@@ -24,10 +24,15 @@ class Normed(nn.Module):
         self.first, self.norm, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 3, padding=1)
         self.register_buffer("table", torch.linspace(0, 1, 3))
         self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("late", torch.zeros(()))  # which moves from the tenth pass on
+        self.register_buffer("begun", torch.tensor(False))
+        self.passes = 0
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         if self.training:
-            self.seen = x.mean()
+            self.seen, self.passes = x.mean(), self.passes + 1
+            if self.passes >= 10:
+                self.late, self.begun = x.std(), torch.tensor(True)
         made: Tensor = self.last(self.norm(self.first(x)).relu())
         return made
 
@@ -59,4 +64,5 @@ def test_two_workers_have_the_same(tmp_path: Path) -> None:
         different = [name for name, value in one[case].items() if not torch.equal(value, two[case][name])]
         assert not different
         assert float(one[case]["inner.norm.running_var"].sub(1).abs().max()) > 0.01, "it has moved"
+        assert bool(one[case]["inner.begun"]) and float(one[case]["inner.late"]) > 0
         assert torch.equal(one[case]["inner.table"], torch.linspace(0, 1, 3))

@@ -112,7 +112,7 @@ def test_two_workers_draw_what_one_draws(folder: Path, tmp_path: Path, size: int
         x = torch.full_like(one._noised.x, torch.nan)
         for half in both:
             if half._counted:
-                x[torch.from_numpy(half._mine)] = half._noised.x
+                x[torch.from_numpy(half._places.positions)] = half._noised.x
         assert torch.equal(x, one._noised.x)
 
 

@@ -118,3 +118,5 @@ def test_what_two_trials_with_one_judge_have_in_common_is_all_of_its_error() -> 
     assert first.shares.T @ first.shares == pytest.approx(first.covariance, abs=1e-12)
     common = np.diag(first.shares.T @ second.shares)[1:] / np.sqrt(np.diag(first.covariance) * np.diag(second.covariance))[1:]
     assert (common > 0.95).all() and (common <= 1 + 1e-12).all()
+    other = measured(np.random.default_rng(1), 40, 400, decides=False)
+    assert one.calibrations[0].identity == fewer.calibrations[0].identity != other.calibrations[0].identity

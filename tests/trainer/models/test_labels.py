@@ -18,6 +18,7 @@ from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import draw, restore
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.exporting.folder import write_pipeline
+from dualsweep.trainer.models.build import build_model
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -245,15 +246,19 @@ def test_guidance_leads_away_from_no_class_only_where_that_was_learned(trained: 
     assert all(restore(_checkpoint(str(tmp_path / name))).predictor.has_unconditional for name in ("dropped", "more"))
 
 
+def test_a_network_of_ones_own_may_know_none_already() -> None:
+    """What its function returns may be trained weights; a run that begins from another may have learned it there."""
+    own = digits(model={"unet": None, "call": CALLED + "own_transformer", "condition": "labels", "guidance": 2.0})
+    built = build_model(own.model, (1, 8, 8), 0, Library([str(name) for name in range(10)], (), own.shows_none))
+    assert not own.shows_none and built.has_unconditional
+    assert digits(model=LABELS, start={"from": "runs/x"}).shows_none
+
+
 @pytest.mark.parametrize(
     "sections, told",
     [
         ({"train": {"condition_dropout": 0.1}}, "train.condition_dropout` must go with a model that is given the class"),
         ({"model": {**LABELS}}, "model.guidance` must go with train.condition_dropout"),
-        (
-            {"model": {"unet": None, "call": CALLED + "own_transformer", "condition": "labels", "guidance": 2.0}},
-            "model.guidance` must go with train.condition_dropout",
-        ),
         ({"model": {**LABELS, "label": 3}, "train": SHORT}, "must go with `load`"),
         ({"model": {"unet": {"channels": [8]}, "guidance": 2.0}}, "must go with `load`"),
     ],

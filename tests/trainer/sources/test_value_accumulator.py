@@ -85,7 +85,7 @@ def test_errors_do_not_depend_on_the_number_of_workers(world: int, table: int, m
         whose = np.random.default_rng(step).integers(world - (step == 1), size=len(columns))
         for rank, sums in enumerate(together):
             mine = np.flatnonzero(whose == rank)
-            sums.add_stratified(columns[mine], torch.from_numpy(values[mine]), Places(step, mine))
+            sums.add_stratified(columns[mine], torch.from_numpy(values[mine]), Places(step, mine, len(columns)))
     one = reduce([alone.report(0, 0)])
     several = reduce([sums.report(0, rank) for rank, sums in enumerate(together)])
     np.testing.assert_allclose(several.mean, one.mean, rtol=1e-12)
@@ -99,9 +99,23 @@ def test_what_is_not_finite_stays_in_its_own_expectation_among_workers() -> None
     sums = [ValueAccumulator(SIZE) for _ in range(2)]
     for rank, each in enumerate(sums):
         mine = np.arange(rank * 3, rank * 3 + 3)
-        each.add_stratified(columns[mine], values[mine], Places(0, mine))
+        each.add_stratified(columns[mine], values[mine], Places(0, mine, len(columns)))
     variance = reduce([each.report(0, rank) for rank, each in enumerate(sums)]).variance
     assert variance[0] == pytest.approx(0.5 * (1 + 4) / 2 / 3) and np.isnan(variance[1:]).all()
+
+
+def test_what_workers_tell_each_other_of_a_long_dual_step_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(value_accumulator, "MOST_TOLD", 60)
+    values = np.random.default_rng(0).normal(size=(50, 12))
+    sums = [ValueAccumulator(1) for _ in range(3)]
+    for step, batch in enumerate(values):
+        for rank, each in enumerate(sums):
+            mine = np.arange(rank, 12, 3)
+            each.add_stratified(np.zeros(4, np.int64), torch.from_numpy(batch[mine]), Places(step, mine, 12))
+    reports = [each.report(0, rank) for rank, each in enumerate(sums)]
+    assert all(each.draws is not None and each.draws.shape == (4, 5 * 4) for each in reports)
+    of_told = np.mean(np.diff(values[::10], axis=1) ** 2) / 2 / values.size
+    assert reduce(reports).variance[0] == pytest.approx(of_told) and reduce(reports).mean[0] == pytest.approx(values.mean())
 
 
 def test_without_values_the_report_is_of_none() -> None:

@@ -125,7 +125,7 @@ def condition_fits(recipe: RecipeFields) -> None:
 
 def guidance_is_learned(recipe: RecipeFields) -> None:
     model = recipe.model
-    if model.condition and not model.load and model.guidance not in (None, 1.0) and not recipe.train.condition_dropout:
+    if model.condition and model.unet is not None and model.guidance not in (None, 1.0) and not recipe.shows_none:
         raise RuleError(
             "model.guidance",
             "must go with train.condition_dropout, by which a new network learns what guidance leads away from",
