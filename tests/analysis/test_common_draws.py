@@ -12,9 +12,10 @@ from dualsweep.analysis.bands import slices, with_draws
 from dualsweep.analysis.common_draws import correlations, related
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.trial_draws import TrialDraws
-from dualsweep.trainer.evaluation.drawn import JointDraws, Scale, drawn_values
+from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
 from dualsweep.trainer.evaluation.draws_file import DRAWS as FILE
 from dualsweep.trainer.evaluation.draws_file import loaded, naming, stored
+from dualsweep.trainer.evaluation.scale import Scale
 from tests.analysis.test_bands import sweep
 
 NAMES, DRAWS = ("four", "five"), 4000

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import TrainingError
-from dualsweep.trainer.evaluation.drawn import Calibration, JointDraws, Scale
+from dualsweep.trainer.evaluation.drawn import Calibration, JointDraws
+from dualsweep.trainer.evaluation.scale import Scale
 from dualsweep.trainer.rng import Stream, batches, drawn, in_turn, most_batches, normals, shard
 from dualsweep.trainer.samplers.chain import Steps
 from dualsweep.trainer.samplers.rollout import Path, roll_out

@@ -22,9 +22,10 @@ from dualsweep.trainer.dual.reduction import reduce
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
-from dualsweep.trainer.evaluation.drawn import JointDraws, Scale, drawn_values
+from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
 from dualsweep.trainer.evaluation.jackknife import jackknifed
 from dualsweep.trainer.evaluation.largest import largest_interval
+from dualsweep.trainer.evaluation.scale import Scale
 from dualsweep.trainer.evaluation.shares import Z, share_errors, share_intervals, tv_from_uniform, tv_interval
 from dualsweep.trainer.evaluation.shipped.frechet import APART, to_gaussian
 from dualsweep.trainer.evaluation.values import expectations

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dualsweep.trainer.evaluation.drawn import JointDraws, Scale, drawn_values
+from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
+from dualsweep.trainer.evaluation.scale import Scale
 from dualsweep.trainer.evaluation.spread import BIN, _maker, mean_spread
 from tests.margins import Sampled
 

@@ -15,8 +15,9 @@ from dualsweep.trainer.dual.problem import ConstrainedProblem
 from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
-from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, Scale, drawn_values
+from dualsweep.trainer.evaluation.drawn import DrawnValues, JointDraws, drawn_values
 from dualsweep.trainer.evaluation.draws_file import MOST, loaded, sent, stored
+from dualsweep.trainer.evaluation.scale import Scale
 from dualsweep.trainer.evaluation.values import expectations, lasting_error_metrics
 from dualsweep.trainer.sources.mixture import MixtureSource
 from dualsweep.trainer.terms.context import TermContext
