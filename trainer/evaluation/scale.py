@@ -1,4 +1,4 @@
-"""The error of a reward's scale: its mean and deviation are those of as many samples, which all later values are measured with."""
+"""The error of a reward's scale: its mean and deviation are those of so many samples, and all later values are measured by them."""
 
 from __future__ import annotations
 
