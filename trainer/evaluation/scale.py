@@ -1,4 +1,4 @@
-"""The error of a scale of rewards: means and deviations are those of so many samples, and all later values are measured by them."""
+"""The error of a scale of rewards: means and deviations are those of so many samples, and later values are measured by them."""
 
 from __future__ import annotations
 
