@@ -7,7 +7,6 @@ import math
 import mmap
 import os
 import pickle
-import select
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from multiprocessing import connection
 
 import numpy as np
 
@@ -104,7 +104,7 @@ class Loaders:
             TrainingError: processes end again and again, or were ended by `kill`.
         """
         while not self._answered:
-            if select.select([self._pipes[1]], [], [], _PATIENCE)[0]:
+            if connection.wait([self._pipes[1]], _PATIENCE):  # `select` fails in a process of more than 1,024 open files
                 self._answered = os.read(self._pipes[1], MOST_SLOTS * ANSWER.size)
             if not self._answered and self._ended() is not None:
                 self._begin_again()

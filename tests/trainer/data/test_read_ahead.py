@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -332,3 +333,21 @@ def test_pixels_are_scaled_as_a_division_rounds() -> None:
     exact = torch.from_numpy((np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)).reshape(2, 8, 16))
     assert torch.equal(scaled(pixels), exact) and torch.equal(scaled(pixels.transpose(1, 2)), exact.transpose(1, 2))
     assert scaled(exact) is exact
+
+
+def test_a_process_may_have_any_number_of_open_files(folder: Path) -> None:
+    """More than `select` takes: memory maps of data sets, sockets and logs are files too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = 2 * 1024
+    assert hard == resource.RLIM_INFINITY or hard >= many, "at most so many files on this machine"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, many), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        examples = load(data_of(folder=str(folder), size=SIDE))
+        with ahead(examples) as reading:
+            x, drawn = taken(reading, [0, 0], [4, 4])
+        assert torch.equal(x, examples.fetch(drawn))
+    finally:
+        for each in opened:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -79,7 +79,7 @@ def test_anything_that_matters_makes_another_judge(tmp_path: Path, digits: InMem
 
 def test_a_runs_judge_is_where_its_worker_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, device, asked = recipes.digits(), torch.device("meta"), list[object]()
-    monkeypatch.setattr("dualsweep.trainer.engine.assembly.judge_for", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr("dualsweep.trainer.engine.assembly.judge_for", lambda *given: asked.append(given[4]))
     prepare(recipe, replace(host_in(recipe, tmp_path), device=device)).judge()
     assert asked == [device]
 
