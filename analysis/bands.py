@@ -223,7 +223,7 @@ def _observations(record: SweepRecord, trials: Sequence[Trial], box: Box) -> Obs
         errors.append([known(outcomes[name].slack_error) for name, _ in names])
         multipliers.append([outcomes[name].multiplier for name, _ in names])
         measured.append([outcomes[name].multiplier_error for name, _ in names])
-    trainings, prices = np.array([trial.replicates for trial in trials]), np.array(multipliers)
+    trainings, prices = np.array([trial.sound or trial.replicates for trial in trials]), np.array(multipliers)
     figures = widened(np.column_stack([np.sqrt(variances), np.array(errors)]), trainings)
     price_errors, sizes = widened(multiplier_errors(measured, prices), trainings), figures.ravel()
     drawn, own_names = [record.drawn.get(trial.trial_id) for trial in trials], [name for name, _ in names]

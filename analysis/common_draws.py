@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,8 @@ def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> V
     covariance, pairs = np.zeros([len(trials) * width] * 2), False
     for alike in _alike(trials, names):
         pairs = pairs or len(alike) > 1
-        at = np.concatenate([np.arange(width) + place * width for place, _ in alike])
-        covariance[np.ix_(at, at)] += _covariance([spread for _, spread in alike])
+        at = np.concatenate([np.arange(width) + each.place * width for each in alike])
+        covariance[np.ix_(at, at)] += _covariance(alike)
     sizes = np.sqrt(np.diag(covariance))
     if not pairs:
         return None
@@ -99,10 +100,18 @@ def correlations(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> V
     return correlation
 
 
-def _alike(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> list[list[tuple[int, MeanSpread]]]:
+class _Told(NamedTuple):
+    """What a trial's means vary by; `part` is that of its draws that are known."""
+
+    place: int
+    spread: MeanSpread
+    part: float
+
+
+def _alike(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> list[list[_Told]]:
     """Trials' places with what they drew, in groups that drew the same: the same units, or the same to measure values with."""
     groups: dict[tuple[object, ...], list[Member]] = {}
-    scales: dict[tuple[object, ...], list[tuple[int, MeanSpread]]] = {}
+    scales: dict[tuple[object, ...], list[_Told]] = {}
     for place, trial in enumerate(trials):
         rows = trial.rows(names) if trial is not None else None
         if trial is None or rows is None:
@@ -113,9 +122,16 @@ def _alike(trials: Sequence[TrialDraws | None], names: Sequence[str]) -> list[li
                 groups.setdefault(key, []).append((place, draws, rows[:, list(draws.columns)]))
         # Scales of other samples are about independent by what they put in, whatever their seed; judges are told by name.
         for number, (calibration, spread) in enumerate(trial.drawn.calibrated(rows)):
-            scales.setdefault((number, calibration.columns, len(spread.shares), calibration.identity), []).append((place, spread))
+            by = (number, calibration.columns, len(spread.shares), calibration.identity)
+            scales.setdefault(by, []).append(_Told(place, spread, 1.0))
     paired = [alike for members in groups.values() for alike in _paired(members)]
-    return [[(place, draws.spread(rows)) for place, draws, rows in alike] for alike in paired] + list(scales.values())
+    told = [[_Told(place, draws.spread(rows), _part(draws)) for place, draws, rows in alike] for alike in paired]
+    return told + list(scales.values())
+
+
+def _part(draws: JointDraws) -> float:
+    """Of draws on units, which are drawn again and again, all that is known is taken for all."""
+    return 1.0 if draws.units is not None or not draws.total else len(draws.values) / draws.total
 
 
 Member = tuple[int, JointDraws, Vector]
@@ -146,15 +162,17 @@ def _same(one: JointDraws, other: JointDraws) -> bool:
     return True
 
 
-def _covariance(spreads: Sequence[MeanSpread]) -> Vector:
+def _covariance(alike: Sequence[_Told]) -> Vector:
     """The covariance of all their means, by what each unit or draw put into them: nothing into those that did not have it.
 
-    So of two trials, of which one went on for longer, it is that of the draws they share: rho s_1 s_2 sqrt(n_1 / n_2).
+    So of two trials, of which one went on for longer, it is that of the draws they share: rho s_1 s_2 sqrt(n_1 / n_2). Where only
+    the first k of n draws are known, variances fall by k / n, and covariances by the lesser such part of the two.
     """
-    numbers = np.unique(np.concatenate([each.numbers for each in spreads]))
-    width = spreads[0].shares.shape[1]
-    shares = np.zeros((len(numbers), len(spreads) * width))
-    for place, each in enumerate(spreads):
-        shares[np.searchsorted(numbers, each.numbers), place * width : (place + 1) * width] = each.shares
-    result: Vector = shares.T @ shares
+    numbers = np.unique(np.concatenate([each.spread.numbers for each in alike]))
+    width = alike[0].spread.shares.shape[1]
+    shares = np.zeros((len(numbers), len(alike) * width))
+    for place, each in enumerate(alike):
+        shares[np.searchsorted(numbers, each.spread.numbers), place * width : (place + 1) * width] = each.spread.shares
+    parts = np.repeat([each.part for each in alike], width)
+    result: Vector = shares.T @ shares * np.minimum.outer(parts, parts)
     return result

@@ -207,6 +207,7 @@ def _trial(run: Run, budgets: Sequence[Budget]) -> Trial:
         artifacts=info.artifact_uri or "",
         model=tags.get("dualsweep.model", ""),
         replicates=int(tags.get("dualsweep.replicates", "1")),
+        sound=_whole(tags.get("dualsweep.sound", "")),
         intervals=intervals,
         feasibility=metrics.get("feasibility"),
         unconstrained=run.data.params.get("constraints") == "[]",

@@ -120,9 +120,11 @@ class Trial:
     artifacts: str = ""
     #: The address of its model in MLflow, empty where none was logged.
     model: str = ""
-    #: How many trainings, alike but for their seeds, the trial is the mean of; `intervals` has the half-width of each metric's
+    #: How many trainings, alike but for their seeds, the trial has, and of how many of them its figures are the means, where that
+    #: is not all; `intervals` has the half-width of each metric's
     #: 95 % interval, and `feasibility` is the probability that one more of them meets its budgets.
     replicates: int = 1
+    sound: int | None = None
     intervals: Mapping[str, float] = field(default_factory=dict)
     feasibility: float | None = None
     #: Samples of a primal step over all workers, and how many workers there were; None where it was not recorded.

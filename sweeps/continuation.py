@@ -75,7 +75,7 @@ class Continuing:
         return [each for each in self._known.values() if each is not None]
 
     def _read(self, record: TrialRecord) -> _Finished | None:
-        outcome = outcome_of(self._plan, record.result) if record.result.status in _USABLE else None
+        outcome = outcome_of(self._plan, record.result, record.trainings) if record.result.status in _USABLE else None
         return None if outcome is None else _Finished(record, self._plan.trial_recipe(record.params), outcome)
 
 

@@ -58,9 +58,12 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
 def _of_sweep(checked: Checked, plan: Plan, estimate: Estimate) -> str:
     """How long the sweep takes, over all lengths of its trials that are searched."""
     trainings, elsewhere = plan.trials * len(plan.seeds), runs_elsewhere(checked.address)
-    beside = concurrency(local_machine(), checked.ask, plan.sweep.concurrency).concurrent
+    if elsewhere:  # on a machine that is not asked here
+        beside = plan.sweep.concurrency or 1
+    else:
+        beside = concurrency(local_machine(), checked.ask, plan.sweep.concurrency).concurrent
     # The first trials, as many as run at a time, find none to go on from.
-    anew = min(trainings, len(plan.seeds) * -(-((plan.sweep.concurrency or 1) if elsewhere else beside) // len(plan.seeds)))
+    anew = min(trainings, len(plan.seeds) * -(-beside // len(plan.seeds)))
     first, told = plan.amortised_recipe, f"{trainings} trainings"
     begun = estimate.training(first.train.steps) if first is not None else 0.0
     if first is not None:

@@ -18,6 +18,8 @@ _LIKE_INTERRUPT = (signal.SIGTERM, signal.SIGHUP)
 #: Seconds that a command has to end by itself after the first signal: `dualsweep stop` is answered within six, and a waiting
 #: scheduler kills after ten.
 GRACE = 5.0
+#: Of these, what it may wait at its end for a store that is away: the rest is for what it writes and says then.
+SOON = 1.5
 #: Whether this process was asked to end.
 asked_to_end = threading.Event()
 

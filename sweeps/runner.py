@@ -228,7 +228,7 @@ class Runner:
         """Tells the study; a trial that was told stays as it is."""
         result = record.result
         values = [result.metrics.get(name, float("nan")) for name in self._plan.objectives]
-        outcome = outcome_of(self._plan, result)
+        outcome = outcome_of(self._plan, result, record.trainings)
         useless = result.status in ("failed", "diverged") or (outcome is None and self._plan.sweep.sampler.name == NAME)
         stopped = result.status == "stopped"
         self._study.tell(record.number, values, told_slacks(result), failed=useless, stopped=stopped, outcome=outcome)

@@ -16,7 +16,7 @@ from dualsweep.cluster.resources import Plan as Fits
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps import way_back
 from dualsweep.sweeps.checking import Checked
-from dualsweep.sweeps.interrupts import handlers_restored, terminate_like_interrupt
+from dualsweep.sweeps.interrupts import SOON, handlers_restored, terminate_like_interrupt
 from dualsweep.sweeps.journal import Journal
 from dualsweep.sweeps.lost_cluster import lost
 from dualsweep.sweeps.mirrored.driving import driving
@@ -97,7 +97,7 @@ def _run(checked: Checked, driven: Driven, console: Console, listener: ReportLis
                 tracker.interrupt(asked.number)
             status = {"KILLED": "interrupted", "FAILED": "failed", "FINISHED": "done"}[run_status]
             tracker.end(status, run_status, study.stopped or "")
-            undelivered = tracker.close(10.0 if run_status == "KILLED" else 30.0)  # a job that is told to stop has 30 s for all
+            undelivered = tracker.close(SOON if run_status == "KILLED" else 30.0)
             if undelivered:
                 console.print(undelivered, highlight=False, soft_wrap=True)
         sweep = None if undelivered else tracker.run_id

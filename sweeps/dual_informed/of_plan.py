@@ -33,8 +33,9 @@ def informed_sampler(plan: Plan, beside: BaseSampler) -> DualInformedSampler:
     )
 
 
-def outcome_of(plan: Plan, result: Result) -> Outcome | None:
-    """What a trial says of the front over the searched budgets; None where it ended without numbers, or none is searched.
+def outcome_of(plan: Plan, result: Result, trainings: int = 1) -> Outcome | None:
+    """What a trial says of the front over the searched budgets; None where it ended without numbers, or none is searched. Its
+    figures are the means over so many `trainings`.
 
     Constraints with a fixed budget have a price too: along the trial's own plane the objective is moved to where it would be
     with these met exactly; what was attained is the objective itself, where they hold. One that is resilient is met where its
@@ -62,7 +63,7 @@ def outcome_of(plan: Plan, result: Result) -> Outcome | None:
             {name: _sureness(each, largest) for name, each in bounded.items()},
             sign * attained if math.isfinite(attained) else None,
             math.isfinite(attained),
-            plan.sweep.seeds,
+            trainings,
         )
     except ValueError:  # not all of it is finite
         return None

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from dualsweep.sweeps.interrupts import interrupt_main_thread
+from dualsweep.sweeps.interrupts import SOON, asked_to_end, interrupt_main_thread
 from dualsweep.sweeps.mirrored.lease import RENEWED, Lease, folder_of, numbers
 from dualsweep.sweeps.mirrored.objects import Index, upload
 from dualsweep.sweeps.typed import same_again
@@ -92,10 +92,13 @@ class Mirror:
             return ready
 
     def close(self) -> str | None:
-        """Ends the threads once the URI has all, tried for `_AT_END` seconds. Returns what it does not have, for the user."""
+        """Ends the threads once the URI has all, tried for `_AT_END` seconds, after a signal for `SOON`.
+
+        Returns what it does not have, for the user.
+        """
         with self._changed:
             ticket = self._ticket(urgent=True)
-            self._until = time.monotonic() + _AT_END
+            self._until = time.monotonic() + (SOON if asked_to_end.is_set() else _AT_END)
             self._stopped.set()
         for each in self._threads:
             each.join(max(0.0, self._until - time.monotonic()))

@@ -33,6 +33,11 @@ class TrialRecord:
     start: TrialStart | None = None
 
     @property
+    def trainings(self) -> int:
+        """Over how many its figures are means."""
+        return 1 if self.replicates is None else max(1, len(self.replicates.sound))
+
+    @property
     def id(self) -> str:
         return trial_name(self.number)
 
@@ -103,10 +108,12 @@ class TrialRecord:
             for name, outcome in result.constraints.items()
         )  # fmt: skip
         metrics, intervals = split_intervals(self.metrics)
+        several = self.replicates
         return Trial(
             self.id, "", result.status, result.reason, dict(self.params), metrics, outcomes,
             seconds=result.seconds, steps=result.steps, intervals=intervals, feasibility=metrics.get("feasibility"),
-            replicates=len(self.replicates.runs) if self.replicates else 1, continued_from=self.continued_from,
+            replicates=len(several.runs) if several else 1, continued_from=self.continued_from,
+            sound=len(several.sound) if several else None,
             unconstrained=not result.constraints and result.status in JUDGED_STATUSES,
         )  # fmt: skip
 

@@ -35,7 +35,6 @@ from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.config.yaml_core import write
 from dualsweep.trainer.own_files import read_own
 from dualsweep.trainer.recipe.recipe import Recipe
-from dualsweep.trainer.result import Result
 
 if TYPE_CHECKING:
     import optuna
@@ -104,7 +103,7 @@ def _in_folder(plan: Plan, folder: Path) -> Iterator[_Found]:
         recipe = partial(read_own, file, lambda text: Recipe.stored(text.decode()))
         slacks = told_slacks(result)
         sound = result.status in JUDGED_STATUSES
-        yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, result), recipe)
+        yield _Found(record.id, record.params, result.metrics if sound else {}, slacks, _outcome(plan, record), recipe)
 
 
 def _in_storage(plan: Plan, source: WarmStart) -> Iterator[_Found]:
@@ -159,9 +158,9 @@ def _decoded(plan: Plan, params: Mapping[str, Any]) -> dict[str, Any]:
     return decoded
 
 
-def _outcome(plan: Plan, result: Result) -> Outcome | None:
+def _outcome(plan: Plan, record: TrialRecord) -> Outcome | None:
     try:
-        return outcome_of(plan, result)
+        return outcome_of(plan, record.result, record.trainings)
     except KeyError:
         return None
 

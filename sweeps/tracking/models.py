@@ -26,6 +26,9 @@ from dualsweep.trainer.trust import is_own, remember
 
 FOLDER = "model"
 TAG = "dualsweep.model"
+#: The ends of names of files that may tell a place with a login. Others are what the model reads back, its captions, classes and
+#: tokenizers, and stay to the byte.
+_PLACES = (".yaml", "config.json", "model_index.json")
 #: Whose own files hold all of the weights: what lies under `training/` is then only for going on.
 _WHOLE = ("unet/config.json", "transformer/config.json", ADAPTER)
 _WEIGHTS = ("training/weights.safetensors", "training/average.safetensors")
@@ -89,7 +92,7 @@ def _deliver(checkpoint: str, into: Path) -> bool:
         needed = [name for name in listed if not name.startswith("training/") or (not whole and name in _WEIGHTS)]
         own = is_own(checkpoint)  # and so is its copy then
         read = {name: files.cat_file(paths[name]) for name in needed}
-        content = {name: without_secrets(name, data) for name, data in read.items()}
+        content = {name: without_secrets(name, data) if name.endswith(_PLACES) else data for name, data in read.items()}
         for name, data in content.items():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             (into / name).write_bytes(data)

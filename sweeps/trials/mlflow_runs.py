@@ -62,7 +62,9 @@ class MlflowRuns:
                 points = self._tracker.points(record.number, seed)
                 draw_trajectories(points, f"{self._plan.name} {record.id}", folder / f"seed-{seed}")
             _keep(spool, write_shown(folder, record.result, seed), folder)
-            spool.tags({"dualsweep.replicates": str(len(record.replicates.runs)), **verdicts_of(folder)})
+            several = record.replicates
+            spool.tags({"dualsweep.replicates": str(len(several.runs)), "dualsweep.sound": str(len(several.sound))})
+            spool.tags(verdicts_of(folder))
             spool.tags(_stopped_tags(record.result))
             self._tracker.end_trial(record.number, record.result.status, record.result.reason)
 

@@ -12,6 +12,7 @@ from dualsweep.analysis.bands import slices, with_draws
 from dualsweep.analysis.common_draws import correlations, related
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.trial_draws import TrialDraws
+from dualsweep.trainer.evaluation import draws_file
 from dualsweep.trainer.evaluation.drawn import JointDraws, drawn_values
 from dualsweep.trainer.evaluation.draws_file import DRAWS as FILE
 from dualsweep.trainer.evaluation.draws_file import loaded, naming, stored
@@ -53,6 +54,20 @@ def test_trials_pair_as_far_as_both_go_and_not_with_other_seeds_or_without_draws
     assert both is not None and both[0, 2] == pytest.approx(1.0) and both[0, 4] == pytest.approx(matrix[0, 2])
     assert (matrix[:4, 4:] == 0).all() and np.diag(matrix) == pytest.approx(1.0)
     assert correlations(trials[2:], ["four"]) is None and correlations(trials, ["six"]) is None
+
+
+def test_trials_whose_first_draws_alone_are_kept_pair_as_by_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kept ones of a trial that went on for longer tell how it varies, and how many it drew how much less."""
+    monkeypatch.setattr(draws_file, "MOST", 500)
+    calibrations = (Scale((2,), np.random.default_rng(9).standard_normal((300, 1))),)
+    counts = {0: DRAWS, 1: 2000, 2: 400}
+    trials = [replace(drawn(place, COMMON, count=count), names=NAMES) for place, count in counts.items()]
+    trials = [replace(each, drawn=replace(each.drawn, calibrations=calibrations)) for each in trials]
+    kept = [TrialDraws(*loaded(stored(each.drawn, 0)), NAMES, (False, False)) for each in trials]
+    assert [len(each.drawn.sets[0].values) for each in kept] == [500, 500, 400]
+    whole, known = correlations(trials, NAMES), correlations(kept, NAMES)
+    assert whole is not None and known is not None and known == pytest.approx(whole, abs=0.1)
+    assert 0.1 < whole[0, 6] < 0.3 < whole[0, 3] < 0.6 and np.linalg.eigvalsh(known)[0] > 0
 
 
 def test_draws_of_units_pair_by_units() -> None:

@@ -45,9 +45,9 @@ def test_a_size_has_no_power_of_ten(count: int) -> None:
     assert "e" not in number and (float(number) <= 1024 or unit == "GB")
 
 
-def told_of_sweep(folder: Path, address: str | None, **keys: Any) -> str:
+def told_of_sweep(folder: Path, address: str | None, workers: int = 1, **keys: Any) -> str:
     """The line of a sweep of six trainings of 300 steps, one at a time, with other keys."""
-    recipe = RECIPE | {"train": {"steps": 300, "batch_size": 16}}
+    recipe = RECIPE | {"train": {"steps": 300, "batch_size": 512}, "resources": {"workers": workers}}
     plain = {"name": "s", "recipe": recipe, "search": {"constraints.four.at_most": {"uniform": [0.3, 0.6]}}, "trials": 6}
     plain |= {"concurrency": 1, "mlflow": {"tracking_uri": empty_store(folder)}, **keys}
     checked = checked_plan(plan_given(plain, None), str(folder / "out"), None, address, "light")
@@ -75,3 +75,5 @@ def test_a_sweep_is_as_long_as_its_trials_are(keys: dict[str, Any], told: str, t
 def test_a_sweep_on_a_cluster_is_counted_in_worker_hours(tmp_path: Path) -> None:
     told = told_of_sweep(tmp_path, "10.0.0.1:6379", search={"train.steps": {"int": [30, 300]}})
     assert told == "0.1 to 1 worker-hours in 6 trainings, on machines like this one"
+    many = told_of_sweep(tmp_path, "10.0.0.1:6379", 512)  # more than this machine has room for
+    assert many == "512 worker-hours in 6 trainings, on machines like this one"

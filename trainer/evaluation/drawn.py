@@ -37,6 +37,7 @@ class JointDraws:
     beside      [n, j] what a judge said of each draw, of which no column is an expectation; None where nothing is kept
     factors     [n, k] of expectations over some of the groups alone: what these draws' values were multiplied by, 0 in the other
                 groups and 1 on average over all; None where all are over all groups
+    total       how many draws the means are over, of which these are the first; None where they are all
     """
 
     columns: tuple[int, ...]
@@ -48,6 +49,7 @@ class JointDraws:
     pool: str = ""
     beside: Vector | None = None
     factors: Vector | None = None
+    total: int | None = None
 
     def joined(self, later: JointDraws) -> JointDraws:
         """These draws and those of a later stage of the same expectations."""

@@ -2,11 +2,11 @@
 
 Of set k of joint draws it holds `columns_k`, `values_k` [n, q] in float32 and, where there are some, `units_k` and `groups_k`
 [n] and `factors_k` [n, q]; in `head`, as JSON, the `seed`, `size`, the constraints' `names` and which are `relative`, and for
-each set its stages, pool, and whether it is stratified. Of calibration c, by which values are measured, it holds the
-expectations `measured_c` [q] and `shares_c` [N, q], what each of its own draws put into the errors of these, and in `head` its
-identity. The first `MOST` draws of a set are kept: they are there to tell how the means of two trials vary together. Workers send
-each other theirs in the same form, whole, in float64 and with `beside_k` [n, j] where there is some (`sent`, `received`): nothing
-that is unpickled.
+each set its stages, pool, whether it is stratified, and how many draws there were in `total`. Of calibration c, by which values
+are measured, it holds the expectations `measured_c` [q] and `shares_c` [N, q], what each of its own draws put into the errors of
+these, and in `head` its identity. The first `MOST` draws of a set are kept: they are there to tell how the means of two trials
+vary together. Workers send each other theirs in the same form, whole, in float64 and with `beside_k` [n, j] where there is some
+(`sent`, `received`): nothing that is unpickled.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _written(
         for name in ("units", "groups", "beside", "factors"):
             if (kept := getattr(draws, name)) is not None:
                 arrays[f"{name}_{number}"] = kept
-        described.append({"stages": draws.stages, "stratified": draws.stratified, "pool": draws.pool})
+        described.append({"stages": draws.stages, "stratified": draws.stratified, "pool": draws.pool, "total": draws.total})
     written = io.BytesIO()
     save(written, head=np.frombuffer(json.dumps({**head, "sets": described}).encode(), dtype=np.uint8), **arrays)
     return written.getvalue()
@@ -111,7 +111,7 @@ def _read(data: bytes) -> tuple[list[JointDraws], dict[str, Any]]:
                     tuple(int(column) for column in file[f"columns_{number}"]), file[f"values_{number}"].astype(np.float64),
                     tuple(description["stages"]), description["stratified"], _known(file, f"units_{number}"),
                     _known(file, f"groups_{number}"), description["pool"], _known(file, f"beside_{number}"),
-                    _known(file, f"factors_{number}"),
+                    _known(file, f"factors_{number}"), description.get("total"),
                 )
                 for number, description in enumerate(head["sets"])
             ]  # fmt: skip
@@ -140,4 +140,4 @@ def _first(whole: JointDraws) -> JointDraws:
     """The stages that begin within the first `MOST` draws, the last one cut there; without what is `beside`."""
     ends = np.minimum(np.cumsum(whole.stages), MOST)
     stages = tuple(int(length) for length in np.diff(ends, prepend=0) if length)
-    return replace(whole.first(stages), beside=None)
+    return replace(whole.first(stages), beside=None, total=len(whole.values))

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from dualsweep.sweeps.records.replicates import Replicates
+from dualsweep.sweeps.records.trial_record import TrialRecord
 from dualsweep.trainer.recipe.bound import Kind
 from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.margins import Sampled
@@ -120,6 +121,8 @@ def test_what_is_left_goes_on_and_the_reason_says_what_is_left_out() -> None:
         "of 3 trainings 1 converged, 1 out of steps, 1 failed; every constraint is met in the mean; "
         "seed 0 is left out: failed, it is failed"
     )
+    record = TrialRecord(0, {}, result, replicates)
+    assert (record.trainings, record.as_trial().replicates, record.as_trial().sound) == (2, 3, 2)
     one = of(run(status="diverged"), run(2.0, [0.1], error=0.2))
     assert one.intervals == {} and one.feasibility is None and one.result.objective_error == 0.2
     assert math.isnan(one.result.constraints["a"].multiplier_error)

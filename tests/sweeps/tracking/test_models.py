@@ -21,11 +21,12 @@ from mlflow.exceptions import MlflowException
 
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.reading import read_sweep
-from dualsweep.sweeps.tracking.models import TAG, log_models
+from dualsweep.sweeps.tracking.models import TAG, _deliver, log_models
 from dualsweep.sweeps.tracking.pyfunc import save
 from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.exporting.folder import write_pipeline
 from dualsweep.trainer.recipe.recipe import Recipe
+from dualsweep.trainer.storage import MARKER, described
 from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
 from tests.trainer import exporting
 from tests.trainer.models.test_build import train
@@ -38,6 +39,19 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
     mlflow.set_tracking_uri(uri)  # only for `load_model`; the logging itself is told
     return uri
+
+
+def test_captions_are_delivered_to_the_byte_and_places_without_their_logins(tmp_path: Path) -> None:
+    captions = json.dumps(["a standard bearer photographed in 1900", "a note: password: swordfish"]).encode()
+    content = {"captions.json": captions, "recipe.yaml": b"model: {load: 'sftp://me:secret-pw@nas/run'}\n"}
+    into = tmp_path / "copy"
+    (tmp_path / "checkpoint").mkdir()
+    for name, data in content.items():
+        (tmp_path / "checkpoint" / name).write_bytes(data)
+    (tmp_path / "checkpoint" / MARKER).write_text(json.dumps({name: described(data) for name, data in content.items()}))
+    assert _deliver(str(tmp_path / "checkpoint"), into)
+    assert (into / "captions.json").read_bytes() == captions
+    assert "secret-pw" not in (into / "recipe.yaml").read_text() and "nas/run" in (into / "recipe.yaml").read_text()
 
 
 #: Run by a process that cannot import any of us: MLflow, torch and diffusers must do.

@@ -20,6 +20,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from dualsweep.sweeps.interrupts import GRACE, SOON
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.tracking.ledger import Ledger
 from dualsweep.sweeps.tracking.lines import Lines
@@ -354,6 +355,18 @@ def test_an_outage_that_ends_while_the_end_waits_leaves_nothing(tmp_path: Path, 
         left = tracker.close(timeout=60)
         starting.join()
         assert left is None and [len(history(tracked, run)) for run in runs(tracked, "trial")] == [5]
+
+
+@pytest.mark.slow
+def test_after_a_signal_the_end_leaves_time_to_say_what_is_left(tmp_path: Path) -> None:
+    """By MLflow's own patience with a store that refuses connections."""
+    with unstarted(tmp_path) as server:
+        tracked = plan(tmp_path, f"mlflow.tracking_uri={server.uri}")
+        tracker = Tracker(tracked, tmp_path / "out", list[str]().append, interval=0.1)
+        one_trial(tracker, 0, range(5))
+        began = time.monotonic()
+        left = tracker.close(SOON)
+        assert left is not None and "were not delivered" in left and time.monotonic() - began < GRACE - 2
 
 
 KILLED = """\
