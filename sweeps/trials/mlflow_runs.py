@@ -63,8 +63,8 @@ class MlflowRuns:
                 draw_trajectories(points, f"{self._plan.name} {record.id}", folder / f"seed-{seed}")
             _keep(spool, write_shown(folder, record.result, seed), folder)
             several = record.replicates
-            spool.tags({"dualsweep.replicates": str(len(several.runs)), "dualsweep.sound": str(len(several.sound))})
-            spool.tags(verdicts_of(folder))
+            counts = {"dualsweep.replicates": str(len(several.runs)), "dualsweep.sound": str(len(several.sound))}
+            spool.tags({**counts, **verdicts_of(folder)})
             spool.tags(_stopped_tags(record.result))
             self._tracker.end_trial(record.number, record.result.status, record.result.reason)
 

@@ -57,7 +57,7 @@ def _conditioned(spec: Model, network: nn.Module, library: Library) -> Predictor
     """A new network, given the class of every example where the recipe asks for that; a user's own may know none already."""
     if spec.condition is None:
         return Predictor(network)
-    learned = library.learns_none or spec.call is not None
+    learned = library.shows_none or spec.call is not None
     return Predictor(network, label_condition(spec, network, library.classes, learned), spec.guidance)
 
 

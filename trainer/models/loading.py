@@ -25,11 +25,11 @@ from dualsweep.trainer.recipe.model import Model
 class Library:
     """Models by what they are loaded from. Networks, text encoders and autoencoders are read once while this object is kept."""
 
-    def __init__(self, classes: Sequence[str] = (), captions: Sequence[str] = (), learns_none: bool = False) -> None:
+    def __init__(self, classes: Sequence[str] = (), captions: Sequence[str] = (), shows_none: bool = False) -> None:
         """`classes` and `captions` are those of the data, for networks that are given them and have no run of their own that
-        names them; `learns_none` says whether the training shows examples without their class.
+        names them; `shows_none` says whether the training shows examples without their class.
         """
-        self.classes, self.captions, self.learns_none = tuple(classes), tuple(captions), learns_none
+        self.classes, self.captions, self.shows_none = tuple(classes), tuple(captions), shows_none
         self._networks, self._encoders = Networks(), Encoders()
         self._spaces: dict[str, Space] = {}
 
@@ -44,7 +44,7 @@ class Library:
         network = self._networks.trained(spec) if trained else self._networks.frozen(spec)
         root, names = rooted(spec), classes_in(spec.load)
         if root.condition == "labels" or names:
-            learned = (trained and self.learns_none) or knows_none(spec)
+            learned = (trained and self.shows_none) or knows_none(spec)
             condition: Condition | None = label_condition(root, network, names or self.classes, learned)
         elif root.load is not None:
             captions = self.captions or captions_in(spec.load)
