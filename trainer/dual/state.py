@@ -97,7 +97,8 @@ class Tail:
         unwritten = {name: empty[name] for name in ("counts", "blocks", "zeros", "targets")}
         values = {**unwritten, **{key: unpack(plain[key]) for key in plain}}
         for name in ("counts", "blocks"):
-            values[name] = values[name].reshape(BLOCKS, -1, *values[name].shape[1:]).sum(axis=1)
+            written = values[name]
+            values[name] = written.reshape(BLOCKS, len(written) // BLOCKS, *written.shape[1:]).sum(axis=1)
         return cls(**values)
 
 

@@ -46,6 +46,8 @@ CASES: dict[str, dict[str, Any]] = {
     "mixture": OR,
     "combined": COMBINED,
     "balanced": {"data": {"balance": True}},
+    "unconstrained": {"constraints": []},
+    "one constraint": {"constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": 0.4}]},
     "labels": {
         "model": {**UNET, "condition": "labels", "guidance": 2.0},
         "train": {"condition_dropout": 0.3},
