@@ -127,7 +127,10 @@ def local_slope(attained: Attained, j: int, which: Vector) -> tuple[float, float
     bend, fitted, inverse, left = 1.0, np.zeros(count + 1), np.eye(count + 1), rise
     for _ in range(_ROUNDS):
         weights = 1.0 / (noise + (bend * apart**2) ** 2 + _TINY**2)
-        inverse = np.linalg.inv(design.T @ (design * weights[:, None]))
+        normal = design.T @ (design * weights[:, None])
+        if np.linalg.cond(normal) > 1.0 / np.finfo(np.float64).eps:  # beside one trial the others weigh nothing
+            return np.nan, np.nan
+        inverse = np.linalg.inv(normal)
         fitted = inverse @ design.T @ (weights * rise)
         left = rise - design @ fitted
         bend = float(np.sqrt((np.maximum(0.0, left**2 - noise) / apart**4).mean() * len(order) / max(1, free)))

@@ -11,7 +11,7 @@ from dualsweep.analysis.front import find_front
 from dualsweep.analysis.prices.attained import Attained
 from dualsweep.analysis.prices.budgets import round_step
 from dualsweep.analysis.prices.shadow import Prices, Pricing, shadow_prices
-from dualsweep.analysis.prices.slopes import CHANCE
+from dualsweep.analysis.prices.slopes import CHANCE, local_slope
 from dualsweep.analysis.trials import SweepRecord
 from dualsweep.trainer.result import UNTOLD
 from tests.analysis.certified.problems import problem
@@ -203,3 +203,15 @@ def test_a_trial_with_too_few_dual_steps_has_no_price() -> None:
     assert {price.trial_id for price in prices.prices} == {f"{j:04d}" for j in range(3, 8)}
     none = priced(replace(record, trials=tuple(short)))
     assert none.prices == () and "dual steps were too few" in none.summary()
+
+
+def test_beside_a_trial_far_off_no_slope_is_told() -> None:
+    """A constraint's value of 1e12 leaves the others no weight: the equations for the slope are singular."""
+    values = np.array([[1e12], [-0.218], [-0.254], [0.4], [1.0]])
+    case = problem("A1")
+    record = record_of(case.observe(np.linspace(case.tight, case.loose, 5), 0.0, np.random.default_rng(0)))
+    attained = replace(
+        Attained.of(record), objective=np.array([-0.896, 0.5, -0.972, 0.0, 0.524]), values=values,
+        objective_error=np.array([0.0, 0.0051, 0.0, 0.0, 0.0051]), value_errors=np.array([[0.1], [0.1], [0.1], [0.001], [0.1]]),
+    )  # fmt: skip
+    assert np.isnan(local_slope(attained, 2, np.ones(1))).all()
