@@ -30,7 +30,7 @@ from dualsweep.trainer.dual.gains import gains_of
 from dualsweep.trainer.dual.memory import blank
 from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.engine.optimizers import stepper
-from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.errors import BadPartError, TrainingError, is_of_memory
 from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.confusion import check_counts
 from dualsweep.trainer.evaluation.images import Rows
@@ -286,10 +286,12 @@ def _placed(ask: Callable[[], object], keys: Keys) -> Iterator[Diagnostic]:
         yield error.diagnostic.at(keys)
     except BadDataError as error:
         yield from error.diagnostics
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        remedy = "check where the training will run"
-        yield Diagnostic(keys, "must fit into the memory of this machine", f"`{first_line(error)}`", remedy)
     except TrainingError as error:
         if error.key:
             keys = (*keys[:-1], *error.key.split("."))
         yield Diagnostic(keys, "must be usable before any worker starts", f"`{error}`", "do what that says")
+    except (MemoryError, RuntimeError) as error:
+        if not is_of_memory(error):
+            raise
+        remedy = "check where the training will run"
+        yield Diagnostic(keys, "must fit into the memory of this machine", f"`{first_line(error)}`", remedy)

@@ -129,7 +129,8 @@ def _models(
 def _check_steps(recipe: Recipe, schedule: DDPMScheduler) -> None:
     """Refuses more sampling steps than a loaded model's schedule has, which is known only now."""
     total, steps = schedule.config.num_train_timesteps, recipe.sampling.steps
-    if recipe.evaluation.samples and SAMPLERS[recipe.sampling.sampler].on_schedule and steps > total:
+    sampled = recipe.evaluation.samples or (recipe.monitor and recipe.monitor.samples)
+    if sampled and SAMPLERS[recipe.sampling.sampler].on_schedule and steps > total:
         raise TrainingError(
             f"evaluation.sample_steps must be at most the loaded schedule's {total} timesteps, but got {steps}; write "
             f"sample_steps: {total}"

@@ -69,7 +69,8 @@ class GradientPrimal:
         self._stepper = stepper(self.parameters, train)
         self.optimizer = self._stepper.optimizer
         self.average = AveragedWeights(self.parameters, share_of(train.ema))
-        self._rates = [train.lr]
+        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]  # a user's own may have several
+        self._groups = len(self._rates)
         self.companions: dict[str, nn.Module] = {}
         self.precision = precision(train.precision, device, cached=not self.together)
         self._scaler = torch.amp.GradScaler(device.type, enabled=train.precision == "fp16")
@@ -155,7 +156,12 @@ class GradientPrimal:
     def _gradients(self) -> list[Gradients]:
         """Those of each network, once all that are trained beside the model are there."""
         laid = not isinstance(self.forward, nn.parallel.DistributedDataParallel)
-        return [Gradients(group["params"], laid=laid or number > 0) for number, group in enumerate(self.optimizer.param_groups)]
+        own = [each for group in self.optimizer.param_groups[: self._groups] for each in group["params"]]
+        return [Gradients(own, laid=laid), *self._beside()]
+
+    def _beside(self) -> list[Gradients]:
+        """Those of the networks that are trained beside the model, whose groups follow its own."""
+        return [Gradients(group["params"], laid=True) for group in self.optimizer.param_groups[self._groups :]]
 
     def _exchanging(self, last: bool) -> AbstractContextManager[None]:
         """Where gradients are exchanged with the other workers: once an update, with its last backward pass."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.errors import TrainingError, is_of_memory
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.train import Train
 
 #: What of an optimiser's own numbers a checkpoint keeps as JSON.
 _PLAIN = (bool, int, float, str, type(None))
+#: Between the names of what is remembered in a mapping.
+_WITHIN = "/"
 
 
 class Stepper(Protocol):
@@ -69,10 +71,12 @@ class Named:
             return
         try:
             self.optimizer.step()
-        except TypeError as error:  # as of torch.optim.LBFGS
+        except Exception as error:  # TypeError of torch.optim.LBFGS, RuntimeError of SparseAdam, and what packages raise
+            if is_of_memory(error):
+                raise
             raise TrainingError(
-                f"the optimiser {self._part} must step without a closure, but got {type(error).__name__}: {error}; change "
-                "train.optimizer"
+                f"the optimiser {self._part} must step without a closure, along dense gradients, but got "
+                f"{type(error).__name__}: {error}; change train.optimizer"
             ) from error
 
 
@@ -93,7 +97,7 @@ def remembered(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dic
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
     for index, values in kept["state"].items():
-        for name, value in values.items():
+        for name, value in _flat(values):
             if isinstance(value, Tensor):
                 tensors[f"{index}.{name}"] = value
             else:
@@ -134,11 +138,24 @@ def take_over(made: Stepper, tensors: Mapping[str, Tensor], numbers: Mapping[str
     return fits
 
 
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """What is remembered of a parameter by name, `OUTER/INNER` where there is a mapping in it, as bitsandbytes keeps its own."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{name}{_WITHIN}")
+        else:
+            yield f"{above}{name}", value
+
+
 def _by_parameter(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None) -> dict[int, dict[str, Any]]:
     values = dict[int, dict[str, Any]]()
     for key, value in [*tensors.items(), *(numbers or {}).get("state", {}).items()]:
-        index, name = key.split(".", 1)
-        values.setdefault(int(index), {})[name] = value
+        index, names = key.split(".", 1)
+        *above, last = names.split(_WITHIN)
+        inner = values.setdefault(int(index), {})
+        for name in above:
+            inner = inner.setdefault(name, {})
+        inner[last] = value
     return values
 
 

@@ -46,7 +46,7 @@ class ShardedPrimal(GradientPrimal):
         for parameter, divided in zip(self.parameters, self._divided, strict=True):
             assert parameter.grad is not None  # laid out
             divided.grad = joined(parameter.grad, divided)
-        return [own, *(Gradients(group["params"], laid=True) for group in self.optimizer.param_groups[1:])]
+        return [own, *self._beside()]
 
     def _average_gradients(self) -> None:
         """Those of the networks beside the model; its own were averaged where they were computed."""

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.data.examples import Examples
-from dualsweep.trainer.errors import BadPartError
+from dualsweep.trainer.errors import BadPartError, is_of_memory
 from dualsweep.trainer.evaluation.images import CHUNK, Integers, Rows
 from dualsweep.trainer.evaluation.judge_network import ConvJudge, fit, train_judge
 from dualsweep.trainer.evaluation.judge_protocol import Judge
@@ -94,9 +94,9 @@ def own_judge(path: str, methods: Sequence[str]) -> Any:
     make = import_callable(path)
     try:
         judge = make()
-    except (MemoryError, torch.OutOfMemoryError):  # no mistake of the judge's: engine/room.py has the words for it
-        raise
     except Exception as error:
+        if is_of_memory(error):
+            raise
         raise BadPartError(f"the judge {path} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     for method in methods:
         if not callable(getattr(judge, method, None)):

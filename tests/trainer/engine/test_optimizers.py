@@ -11,11 +11,14 @@ from torch import nn
 
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.engine.gradient_primal import GradientPrimal
+from dualsweep.trainer.engine.loop import Loop
 from dualsweep.trainer.engine.optimizers import Named, recall, remembered, stepper
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.recipe.train import Train
+from tests.benchmarks.common import loop_of
 from tests.trainer.conftest import WriteModule
 from tests.trainer.engine.test_loop import check_resumed
 from tests.trainer.recipes import digits
@@ -42,6 +45,21 @@ class Odd(torch.optim.SGD):
     def step(self):
         for group in self.param_groups:
             self.state[group["params"][0]]["who"] = self
+
+class Nested(torch.optim.SGD):  # as bitsandbytes keeps what it quantised
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                own = self.state[parameter].setdefault("quantised", {"mean": torch.zeros_like(parameter), "map": {"seen": 0}})
+                own["map"]["seen"] += 1
+                own["mean"] = own["mean"] * 0.9 + parameter.grad
+                parameter.data -= group["lr"] / own["map"]["seen"] * own["mean"]
+
+def split(parameters, lr, of):
+    flat = [each for each in parameters if each.ndim < 2]
+    rest = [each for each in parameters if each.ndim >= 2]
+    groups = [{"params": rest, "weight_decay": 0.1}, {"params": flat, "weight_decay": 0.0, "lr": of * lr}]
+    return torch.optim.AdamW(groups, lr=lr)
 
 def none(parameters, lr): return "an optimiser"
 def fails(parameters, lr): raise KeyError("lr")
@@ -86,8 +104,12 @@ def test_with_a_gradient_that_is_not_finite_nothing_moves(optimizer: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "part", [{"call": "{module}:Growing", "options": {"by": 1.05}}, {"call": "torch.optim:RMSprop", "options": {"momentum": 0.5}}]
-)
+    "part",
+    [
+        {"call": "{module}:Growing", "options": {"by": 1.05}}, {"call": "torch.optim:RMSprop", "options": {"momentum": 0.5}},
+        {"call": "{module}:Nested"}, {"call": "{module}:split", "options": {"of": 0.5}},
+    ],
+)  # fmt: skip
 def test_interrupted_and_continued_is_bit_for_bit_the_uninterrupted_run(
     part: dict[str, Any], tmp_path: Path, module: WriteModule
 ) -> None:
@@ -175,3 +197,25 @@ def test_a_run_by_muon_is_resumed_bit_for_bit(tmp_path: Path) -> None:
     muon = {"call": "torch.optim:Muon", "options": {"momentum": 0.9}}
     model = {"unet": None, "call": "tests.trainer.engine.test_optimizers:Matrices"}
     check_resumed(digits(checkpoint={"every": 6}, model=model, train={"optimizer": muon, "lr": 0.02}), tmp_path, 8)
+
+
+def test_rates_of_groups_follow_the_schedule_alike_and_their_gradients_are_clipped_by_one_norm(module: WriteModule) -> None:
+    """A group at half the rate keeps half the rate; the norm is that over all of the network, as without groups."""
+    call, clip = module("growing", MODULE) + ":split", 1e-3
+    plain = {"clip": clip, "lr": 2e-3, "lr_warmup": 4, "steps": 8}
+    one = loop_of(digits(train={**plain, "optimizer": {"call": "torch.optim:AdamW"}}))
+    two = loop_of(digits(train={**plain, "optimizer": {"call": call, "options": {"of": 0.5}}}))
+    for loop in (one, two):
+        loop.advance()
+    rates = [group["lr"] for group in primal_of(two).optimizer.param_groups]
+    assert rates == pytest.approx([5e-4, 2.5e-4])
+    norms = [
+        torch.cat([each.grad.flatten() for each in primal_of(loop).parameters if each.grad is not None]) for loop in (one, two)
+    ]
+    assert norms[0].norm() == pytest.approx(clip, rel=1e-3)
+    torch.testing.assert_close(norms[0], norms[1])
+
+
+def primal_of(loop: Loop) -> GradientPrimal:
+    assert isinstance(loop.primal, GradientPrimal)
+    return loop.primal

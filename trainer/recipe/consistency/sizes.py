@@ -27,8 +27,8 @@ def samplers_fit_the_schedule(recipe: RecipeFields) -> None:
     if recipe.schedule is None and recipe.leading.load is not None:
         return  # the loaded model's own is known only then
     timesteps = (recipe.schedule or Schedule()).timesteps
-    evaluation = recipe.evaluation
-    scheduled = evaluation.samples > 0 and SAMPLERS[recipe.sampling.sampler].on_schedule
+    sampled = recipe.evaluation.samples > 0 or (recipe.monitor is not None and recipe.monitor.samples > 0)
+    scheduled = sampled and SAMPLERS[recipe.sampling.sampler].on_schedule
     for key, steps, used in (
         ("evaluation.sample_steps", recipe.sampling.steps, scheduled),
         ("rollout.steps", recipe.rollout.steps, bool(recipe.terms_on("rollout"))),

@@ -119,6 +119,10 @@ BREACHES = [
     Breach(sizes.data_fit_the_terms, ALIGNMENT, {"data": {"source": "digits", "balance": True}}, "data.balance"),
     Breach(sizes.samplers_fit_the_schedule, {**DATA, "schedule": {"timesteps": 20}}, {"evaluation": {"sample_steps": 21}},
            "evaluation.sample_steps"),
+    Breach(
+        sizes.samplers_fit_the_schedule, {**DATA, "schedule": {"timesteps": 20}, "monitor": {"every": 5}},
+        {"evaluation": {"samples": 0, "sample_steps": 21}}, "evaluation.sample_steps",
+    ),
     Breach(sizes.samplers_fit_the_schedule, SHORT, {"rollout": {"steps": 16}}, "rollout.steps"),
     Breach(
         sizes.batch_holds_every_term, {**DATA, "train": {"steps": 20, "batch_size": 5, "floor": 4}},
