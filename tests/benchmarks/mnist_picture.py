@@ -35,10 +35,11 @@ def draw(folder: Path, file: Path, label: str) -> None:
     for number, way in enumerate(ways):
         shares = 100 * np.array([row["shares"] for row in rows if row["way"] == way])
         errors = shares.std(0, ddof=1) if len(shares) > 1 else None
+        seeds = f"seeds: {len(shares)}{'' if errors is None else ', ± sd'}"
         colour, hatch = SHOWN[way]
         at = np.arange(10) + (number - (len(ways) - 1) / 2) * width
         axes.bar(
-            at, shares.mean(0), width, yerr=errors, label=f"{way} (seeds: {len(shares)})", color=colour, hatch=hatch,
+            at, shares.mean(0), width, yerr=errors, label=f"{way} ({seeds})", color=colour, hatch=hatch,
             edgecolor="black", linewidth=0.4, capsize=2, error_kw={"elinewidth": 0.8},
         )  # fmt: skip
     axes.axhline(10, color="black", linestyle="--", linewidth=1, label="uniform")
