@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +24,8 @@ class Stepper(Protocol):
     """Moves weights, unless the gradient is void, and keeps what it remembers of earlier steps."""
 
     optimizer: torch.optim.Optimizer
+    #: What the recipe gives it beside the rate.
+    options: Mapping[str, Any]
 
     def step(self, void: Tensor) -> None:
         """One step along the gradients that are there; nothing moves where `void`, a scalar on the device, is 1."""
@@ -37,6 +39,7 @@ class Fused:
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             parameters, lr=train.lr, weight_decay=train.weight_decay, fused=True
         )
+        self.options: Mapping[str, Any] = {"weight_decay": train.weight_decay}
 
     def step(self, void: Tensor) -> None:
         self.optimizer.found_inf = void  # type: ignore[attr-defined]  # where torch's own GradScaler says it
@@ -64,6 +67,7 @@ class Named:
                 f"the optimiser {part} must be a torch.optim.Optimizer, but got a {type(made).__name__}; return one"
             )
         self.optimizer: torch.optim.Optimizer = made
+        self.options: Mapping[str, Any] = part.options
         self._part = part
 
     def step(self, void: Tensor) -> None:
@@ -122,7 +126,9 @@ def recall(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numb
 def take_over(made: Stepper, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None) -> bool:
     """Gives a new optimiser what another one remembered of its parameters; options and rates stay its own.
 
-    Returns whether that has all that this one remembers; if not, it begins with nothing. To be known it takes one step, without
+    Returns whether that has all that this one remembers; if not, it begins with nothing. What groups remember beside their rate
+    and options, as Prodigy its estimate of the distance, can't be told from options of before, so it is not taken over: then too
+    it begins with nothing, as half of what belongs together is worse than none. To be known it takes one step, without
     a gradient, so weights are to be put in place afterwards.
     """
     optimizer, new = made.optimizer, copy.deepcopy(made.optimizer.state_dict())
@@ -133,9 +139,21 @@ def take_over(made: Stepper, tensors: Mapping[str, Tensor], numbers: Mapping[str
     optimizer.zero_grad(set_to_none=True)
     there, needed = _by_parameter(tensors, numbers), optimizer.state_dict()["state"]
     fits = all(names.keys() <= there.get(index, {}).keys() for index, names in needed.items())
+    if any(isinstance(value, Tensor) for names in needed.values() for value in names.values()):
+        fits = fits and _alike(new["param_groups"], (numbers or {}).get("groups", ()), {"lr", "initial_lr", *made.options})
     state = {index: {name: there[index][name] for name in names} for index, names in needed.items()} if fits else new["state"]
     optimizer.load_state_dict({"state": state, "param_groups": new["param_groups"]})
     return fits
+
+
+def _alike(groups: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], but: Set[str]) -> bool:
+    """Whether groups have the numbers of others under the names that both have, but for some."""
+    return all(
+        _plain(group[name], name) == value
+        for group, other in zip(groups, others, strict=False)
+        for name, value in other.items()
+        if name in group and name not in but
+    )
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

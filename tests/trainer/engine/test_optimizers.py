@@ -13,7 +13,7 @@ from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.config.yaml_file import Document
 from dualsweep.trainer.engine.gradient_primal import GradientPrimal
 from dualsweep.trainer.engine.loop import Loop
-from dualsweep.trainer.engine.optimizers import Named, recall, remembered, stepper
+from dualsweep.trainer.engine.optimizers import Named, recall, remembered, stepper, take_over
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -214,6 +214,23 @@ def test_rates_of_groups_follow_the_schedule_alike_and_their_gradients_are_clipp
     ]
     assert norms[0].norm() == pytest.approx(clip, rel=1e-3)
     torch.testing.assert_close(norms[0], norms[1])
+
+
+def test_what_groups_remember_is_not_taken_over_in_part(module: WriteModule) -> None:
+    """The factor `d` would start anew beside means that it has scaled; a changed option alone takes nothing away."""
+    call, weight = module("growing", MODULE), nn.Parameter(torch.ones(2))
+
+    def made(name: str, **options: float) -> Any:
+        return stepper([weight], Train(steps=1, lr=0.1, optimizer=OwnPart(call=name, options=dict[str, Any](options))))
+
+    for name, before, now, fits in ((call + ":Growing", 1.1, 1.1, False), ("torch.optim:RMSprop", 0.5, 0.9, True)):
+        option = "by" if "Growing" in name else "momentum"
+        old = made(name, **{option: before})
+        weight.grad = torch.ones(2)
+        old.step(torch.tensor(0.0))
+        new = made(name, **{option: now})
+        assert take_over(new, *remembered(old.optimizer)) is fits
+        assert bool(remembered(new.optimizer)[0]) is fits
 
 
 def primal_of(loop: Loop) -> GradientPrimal:
