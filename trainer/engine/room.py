@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-import torch
-
 from dualsweep.trainer.config.diagnostics import RulesError
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.recipe.consistency.check import check_fit
 from dualsweep.trainer.recipe.model import Lora
 from dualsweep.trainer.recipe.own_part import OwnPart
@@ -21,8 +20,6 @@ Doing = Literal[
     "the model", "the encoding of the data", "the preparation of the terms", "a primal step", "a look at the training",
     "the evaluation",
 ]  # fmt: skip
-#: How torch words what the system refuses on the CPU.
-_REFUSED = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 @contextlib.contextmanager
@@ -35,16 +32,10 @@ def room_for(doing: Doing, recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_of_memory(error):
+        if not ran_out(error):
             raise
         said = (str(error).strip().splitlines() or ["nothing was left"])[0]
         raise TrainingError(f"{doing} must fit into the memory of a worker, but got `{said}`; {_less(doing, recipe)}") from error
-
-
-def _is_of_memory(error: Exception) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return any(words in str(error) for words in _REFUSED)
 
 
 class _Way(NamedTuple):

@@ -30,6 +30,7 @@ from dualsweep.trainer.evaluation.images import CHUNK, Integers, Rows
 from dualsweep.trainer.evaluation.judge_network import ConvJudge, fit, train_judge
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.evaluation.variants import ALONE, Variants
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
 __all__ = ["ConvJudge", "Judge", "OfCopies", "judge_for", "load_judge", "save_judge", "train_judge"]
@@ -94,9 +95,9 @@ def own_judge(path: str, methods: Sequence[str]) -> Any:
     make = import_callable(path)
     try:
         judge = make()
-    except (MemoryError, torch.OutOfMemoryError):  # no mistake of the judge's: engine/room.py has the words for it
-        raise
     except Exception as error:
+        if ran_out(error):
+            raise
         raise BadPartError(f"the judge {path} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     for method in methods:
         if not callable(getattr(judge, method, None)):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.images import CHUNK, Rows
+from dualsweep.trainer.memory import ran_out
 
 
 class Judge(Protocol):
@@ -48,9 +49,9 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
     for chunk in images.chunks(CHUNK):
         try:
             answer = getattr(judge, method)(chunk)
-        except (MemoryError, torch.OutOfMemoryError):  # no mistake of the judge's: engine/room.py has the words for it
-            raise
         except Exception as error:
+            if ran_out(error):
+                raise
             rule, remedy = f"the judge's {method}(x) must not fail", f"fix {type(judge).__name__}.{method}"
             raise BadPartError(rule, f"{type(error).__name__}: {error}", remedy) from error
         if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or len(answer) != len(chunk):

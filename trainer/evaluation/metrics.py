@@ -10,13 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 
-import torch
-
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation import shipped
 from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
+from dualsweep.trainer.memory import ran_out
 
 __all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "check_keys", "measure", "resolve"]
 
@@ -96,9 +95,11 @@ def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     """What a user's metric returns, checked."""
     try:
         result: object = metric(replace(evidence, samples=evidence.samples.clone()))  # which it may change in place
-    except (NotMeasured, MemoryError, torch.OutOfMemoryError):  # engine/room.py has the words for the latter
+    except NotMeasured:
         raise
     except Exception as error:
+        if ran_out(error):
+            raise
         raise BadPartError(f"the metric {name} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     if not isinstance(result, Mapping):
         raise BadPartError(f"the metric {name} must return a dict of floats", f"a {type(result).__name__}", "fix it")

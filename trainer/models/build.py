@@ -13,6 +13,7 @@ from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.model_files import COMPOSITION
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.labels import label_condition
 from dualsweep.trainer.models.loading import Library
@@ -132,9 +133,9 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
         with torch.no_grad():
             x, t = torch.zeros(2, *shape, device=device), torch.zeros(2, dtype=torch.int64, device=device)
             output = predictor(x, t, in_turn(len(predictor.texts), range(2)))
-    except (MemoryError, torch.OutOfMemoryError):  # no mistake of the model's: engine/room.py has the words for it
-        raise
     except Exception as error:
+        if ran_out(error):
+            raise
         rule = f"the model must accept samples of shape {shape} with timesteps of shape [batch]"
         remedy = "match its channels and size to the data, or wrap what else it must be given in model.call"
         raise BadPartError(rule, f"{type(error).__name__}: {error}", remedy) from error

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.kinds import is_a
 from dualsweep.trainer.models.latent_cache import FORMAT, add_weights, kept, setting
 from dualsweep.trainer.models.predictor import Condition, OfExamples
@@ -177,6 +178,8 @@ def _encoded(pipeline: Any, texts: Sequence[str], spec: Model, guided: bool, neg
     try:
         embedded = pipeline.encode_prompt(**options)
     except Exception as error:  # of tokenizers and encoders whose files are there in part, each has its own
+        if ran_out(error):
+            raise
         raise TrainingError(
             f"a pipeline must embed texts, but {spec.load} fails with {type(error).__name__}: {first_line(error)}; give a whole "
             "pipeline, with its tokenizers' files"

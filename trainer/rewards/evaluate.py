@@ -14,6 +14,7 @@ from dualsweep.trainer.config.diagnostics import Keys
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.dual.problem import Vector
 from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.rewards.checking import no_gradient, problems
 from dualsweep.trainer.rewards.registry import Reward, resolve
 from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
@@ -80,9 +81,9 @@ class Checked:
         try:
             with torch.autocast(x.device.type, enabled=False):  # as its scale and final values are measured
                 values: object = self._asked(x, prompts)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if ran_out(error):
+                raise
             if not _whole(x).all():
                 return x.flatten(1).sum(1) * math.nan
             if isinstance(error, TrainingError):

@@ -150,9 +150,15 @@ def large(evidence: Evidence) -> dict[str, float]:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
+def large_on_the_cpu(evidence: Evidence) -> dict[str, float]:
+    return {"a": float(torch.empty(1 << 55).sum())}
+
+
 def test_memory_that_runs_out_is_no_mistake_of_the_metric(evidence: Evidence) -> None:
     with pytest.raises(torch.OutOfMemoryError):
         measure(evidence, [f"{HERE}:large"])
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        measure(evidence, [f"{HERE}:large_on_the_cpu"])
 
 
 def test_keys_do_not_hide_each_other(evidence: Evidence) -> None:
