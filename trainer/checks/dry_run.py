@@ -37,6 +37,7 @@ from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge, classify, embed
 from dualsweep.trainer.feasibility.stages import last_look
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.build import build, compose, shape_of
 from dualsweep.trainer.models.frozen import frozen_models
@@ -286,7 +287,9 @@ def _placed(ask: Callable[[], object], keys: Keys) -> Iterator[Diagnostic]:
         yield error.diagnostic.at(keys)
     except BadDataError as error:
         yield from error.diagnostics
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
         remedy = "check where the training will run"
         yield Diagnostic(keys, "must fit into the memory of this machine", f"`{first_line(error)}`", remedy)
     except TrainingError as error:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from dualsweep.trainer.checkpoint import locate, read
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.config.wording import first_line, show
 from dualsweep.trainer.engine.dual_side import multiplier_policy_of
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.grid import sample_grid, save_png
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.build import build_model
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
@@ -134,11 +135,19 @@ def generate(
 
     Raises:
         InputError: the model knows no class of the name `label`.
-        TrainingError: `checkpoint` is no complete checkpoint, or its model takes no text.
+        TrainingError: `checkpoint` is no complete checkpoint, its model takes no text, or memory runs out.
         ValueError: more steps than the schedule has.
     """
-    model = restore(checkpoint, multipliers, prompt)
-    samples = draw(model, count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size, label=label)
+    try:
+        model = restore(checkpoint, multipliers, prompt)
+        samples = draw(model, count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size, label=label)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise TrainingError(
+            f"samples must fit into the memory of this machine, but got `{first_line(error)}`; lower --count, or sample where "
+            "there is more"
+        ) from error
     output.mkdir(parents=True, exist_ok=True)
     stored = io.BytesIO()
     np.save(stored, samples.numpy())

@@ -43,6 +43,7 @@ class Without(torch.nn.Module):
 good = lambda: Net("")
 cut = lambda: Net("cut")
 large = lambda: Net("large")
+huge = lambda: torch.nn.Linear(1 << 26, 1 << 26)
 timeless = lambda: Net("timeless")
 without_t = Without
 no_module = lambda: "a model"
@@ -109,6 +110,7 @@ def told(text: str, call: str | None = None, head: str = HEAD) -> list[str]:
         ("cut", "the model's output must have its input's shape (2, 1, 8, 8), but got (2, 1, 4, 8)"),
         ("without_t", "the model must accept samples of shape (1, 8, 8) with timesteps of shape [batch], but got TypeError"),
         ("large", "must fit into the memory of this machine, but got `CUDA out of memory.`; check where the training will run"),
+        ("huge", "must fit into the memory of this machine, but got `"),
         ("no_module", "model.call must return a torch.nn.Module, but got str from dry_parts:no_module"),
     ],
 )
