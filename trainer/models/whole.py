@@ -37,6 +37,6 @@ def _message(place: str, part: str, kind: str, has: str, keys: Sequence[str], to
         else "give a folder that was saved whole"
     )
     return (
-        f"the weights of a loaded {part or 'model'} must all be there, but {place!r} {has.format(len(keys))} of its {kind}, first "
-        f"{keys[0]}; {remedy}"
+        f"the weights of a loaded {part or 'model'} must all be there, but {place!r} {has.format(len(keys))} of its {kind}, "
+        f"first {keys[0]}; {remedy}"
     )
