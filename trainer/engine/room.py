@@ -34,8 +34,13 @@ def room_for(doing: Doing, recipe: Recipe) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
-        said = (str(error).strip().splitlines() or ["nothing was left"])[0]
-        raise TrainingError(f"{doing} must fit into the memory of a worker, but got `{said}`; {_less(doing, recipe)}") from error
+        raise no_room(doing, recipe, error) from error
+
+
+def no_room(doing: Doing, recipe: Recipe, error: BaseException) -> TrainingError:
+    """What is to be said where memory ran out, with what to change."""
+    said = (str(error).strip().splitlines() or ["nothing was left"])[0]
+    return TrainingError(f"{doing} must fit into the memory of a worker, but got `{said}`; {_less(doing, recipe)}")
 
 
 class _Way(NamedTuple):

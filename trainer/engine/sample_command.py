@@ -116,18 +116,9 @@ def find_checkpoint(place: str) -> str:
 
 
 def generate(
-    checkpoint: str,
-    count: int,
-    output: Path,
-    *,
-    sampler: str | None,
-    steps: int | None,
-    seed: int,
-    batch_size: int = 250,
-    multipliers: Mapping[str, float] | None = None,
-    label: str | None = None,
-    prompt: str | None = None,
-) -> Tensor:
+    checkpoint: str, count: int, output: Path, *, sampler: str | None, steps: int | None, seed: int,
+    batch_size: int = 250, multipliers: Mapping[str, float] | None = None, label: str | None = None, prompt: str | None = None,
+) -> Tensor:  # fmt: skip
     """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
 
     `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` and `prompt` as `restore`
