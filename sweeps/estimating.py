@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Seconds that a trial takes beside its training, on processes that are there (docs/scale.md).
 _STARTING = 0.5
+_ON_TOP = "; what is frozen beside the network comes on top"
 _LATER = ", longer the later its constraints are decided"
 _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
@@ -42,7 +43,7 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     which = "all" if estimate.trained == estimate.parameters else f"{estimate.trained:,}"
     yield f"  parameters    {estimate.parameters:,}, {which} trained"
     parts = ", ".join(f"{name} {size(count)}" for name, count in estimate.memory.items())
-    yield f"  memory        {size(sum(estimate.memory.values()))} of tensors a worker: {parts}"
+    yield f"  memory        {size(sum(estimate.memory.values()))} of tensors a worker: {parts}{_ON_TOP}"
     kind = "trajectories" if recipe.terms_on("rollout") else "images"
     elastic = " the least," if ask.most > workers else ""
     share = f",{elastic} {workers} worker{'s' if workers > 1 else ''} without what they exchange" if ask.most > 1 else ""

@@ -39,7 +39,7 @@ class Estimate:
     """What one worker holds, and how long a training takes.
 
     memory      bytes of its tensors, by what they are: `weights`, `gradients`, `optimiser`, `averaged weights`, `activations`;
-                Python and the libraries come on top
+                frozen models, autoencoder, scorers, judge and embedded captions come on top, as Python and the libraries do
     step        seconds of a primal step
     images      images (or trajectories) that all workers take together in a second
     evaluation  seconds of the final evaluation, if its first look at the constraints decides them

@@ -169,7 +169,9 @@ def test_the_sweep_s_time_is_that_of_its_trainings(tmp_path: Path, monkeypatch: 
     checked = checked_plan(load_plan("sweep.yaml"), None, None, None, "light")
     steps = checked.recipe.train.steps
     lines, whole = list(estimated(checked, KNOWN)), 30 + steps / 10
-    assert "515 MB of tensors a worker: weights 3 MB" in lines[1] and f"about {clock(whole)}: {steps} steps" in lines[3]
+    assert "515 MB of tensors a worker: weights 3 MB" in lines[1]
+    assert lines[1].endswith("activations 512 MB; what is frozen beside the network comes on top")
+    assert f"about {clock(whole)}: {steps} steps" in lines[3]
     assert checked.plan is not None
     trainings = 2 * checked.plan.trials
     assert f"about {clock(trainings * (whole + 0.5))}: {trainings} trainings, 1 at a time" in lines[4]
