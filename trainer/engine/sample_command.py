@@ -66,10 +66,11 @@ def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None, pro
 
 
 def draw(
-    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int = 250,
-    label: str | None = None,
+    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0,
+    batch_size: int | None = None, label: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """`count` samples [count, *shape], decoded; `sampler` and `steps` are those of the recipe where they are None.
+    """`count` samples [count, *shape], decoded, made `batch_size` at a time; `sampler`, `steps` and that are those of the recipe
+    where they are None.
 
     Of a model that is given the class of every example they have the classes in turn, or all the class `label`.
 
@@ -77,7 +78,7 @@ def draw(
         InputError: the model knows no class of that name.
         ValueError: more steps than the schedule has.
     """
-    sampling = model.recipe.sampling_by(sampler)
+    sampling, batch_size = model.recipe.sampling_by(sampler), batch_size or model.recipe.evaluation.batch_size
     sampling = sampling._replace(steps=steps or sampling.steps)
     samples = sample(
         model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size,
@@ -117,7 +118,8 @@ def find_checkpoint(place: str) -> str:
 
 def generate(
     checkpoint: str, count: int, output: Path, *, sampler: str | None, steps: int | None, seed: int,
-    batch_size: int = 250, multipliers: Mapping[str, float] | None = None, label: str | None = None, prompt: str | None = None,
+    batch_size: int | None = None, multipliers: Mapping[str, float] | None = None, label: str | None = None,
+    prompt: str | None = None,
 ) -> Tensor:  # fmt: skip
     """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
 
