@@ -11,12 +11,16 @@ from dualsweep.sweeps.checking import Checked, runs_elsewhere
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.trial_lengths import steps_at_ends
 from dualsweep.sweeps.trial_state import clock
+from dualsweep.trainer.feasibility.stages import last_look
 
 if TYPE_CHECKING:
     from dualsweep.trainer.checks.estimate import Estimate
+    from dualsweep.trainer.recipe.recipe import Recipe
 
 #: Seconds that a trial takes beside its training, on processes that are there (docs/scale.md).
 _STARTING = 0.5
+_ON_TOP = "; what is frozen beside the network comes on top"
+_LATER = ", longer the later its constraints are decided"
 _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
@@ -39,7 +43,7 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
     which = "all" if estimate.trained == estimate.parameters else f"{estimate.trained:,}"
     yield f"  parameters    {estimate.parameters:,}, {which} trained"
     parts = ", ".join(f"{name} {size(count)}" for name, count in estimate.memory.items())
-    yield f"  memory        {size(sum(estimate.memory.values()))} of tensors a worker: {parts}"
+    yield f"  memory        {size(sum(estimate.memory.values()))} of tensors a worker: {parts}{_ON_TOP}"
     kind = "trajectories" if recipe.terms_on("rollout") else "images"
     elastic = " the least," if ask.most > workers else ""
     share = f",{elastic} {workers} worker{'s' if workers > 1 else ''} without what they exchange" if ask.most > 1 else ""
@@ -47,10 +51,12 @@ def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:
         f"  speed         {lasting(estimate.step)} a step, {amount(estimate.images)} {kind} a second"
         f" (by {estimate.timed} steps on this machine's {estimate.device.upper()}{share})"
     )
-    steps, seconds = recipe.train.steps, estimate.training(recipe.train.steps)
+    steps = recipe.train.steps
+    soonest, latest = (lasting(estimate.training(steps, more)) for more in (0, _until_decided(recipe, steps)))
+    whole, later = (soonest, "") if soonest == latest else (f"{soonest} to {latest}", _LATER)
     stepping, judging = lasting(steps * estimate.step), lasting(estimate.evaluation)
     looking = f", looks {lasting(steps * estimate.look)}" if estimate.look else ""
-    yield f"  one training  about {lasting(seconds)}: {steps} steps in {stepping}{looking}, evaluation {judging}"
+    yield f"  one training  about {whole}: {steps} steps in {stepping}{looking}, evaluation {judging}{later}"
     if checked.plan is not None:
         yield f"  the sweep     {_of_sweep(checked, checked.plan, estimate)}"
 
@@ -69,10 +75,12 @@ def _of_sweep(checked: Checked, plan: Plan, estimate: Estimate) -> str:
     if first is not None:
         told += f" and the amortised one of {first.train.steps} steps"
     worked, waited = list[float](), list[float]()
-    for steps, later in steps_at_ends(plan) or [(checked.recipe.train.steps,) * 2]:
-        parts = [(anew, estimate.training(steps)), (trainings - anew, estimate.training(later))]
-        worked.append(begun + sum(count * seconds for count, seconds in parts))
-        waited.append(begun + sum(-(-count // beside) * (seconds + _STARTING) for count, seconds in parts))
+    for ends in steps_at_ends(plan) or [(checked.recipe.train.steps,) * 2]:
+        for late in (0, 1):
+            each = [estimate.training(steps, late * _until_decided(checked.recipe, steps)) for steps in ends]
+            parts = list(zip((anew, trainings - anew), each, strict=True))
+            worked.append(begun + sum(count * seconds for count, seconds in parts))
+            waited.append(begun + sum(-(-count // beside) * (seconds + _STARTING) for count, seconds in parts))
     low, high = (amount(end * checked.ask.workers / 3600) for end in (min(worked), max(worked)))
     hours = f"{low if low == high else f'{low} to {high}'} worker-hours"
     if elsewhere:
@@ -80,6 +88,12 @@ def _of_sweep(checked: Checked, plan: Plan, estimate: Estimate) -> str:
     soonest, latest = lasting(min(waited)), lasting(max(waited))
     whole = f"about {soonest}" if soonest == latest else f"from {soonest} to {latest}"
     return f"{whole}: {told}, {beside} at a time; {hours}"
+
+
+def _until_decided(recipe: Recipe, steps: int) -> int:
+    """The draws of each value after the first look, in a training of so many steps whose constraints stay undecided."""
+    lasting_so = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+    return last_look(lasting_so) - recipe.evaluation.loss_draws
 
 
 def size(count: int) -> str:

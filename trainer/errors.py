@@ -4,15 +4,6 @@ from __future__ import annotations
 
 from dualsweep.trainer.config.diagnostics import UnplacedError
 
-#: How torch words what the system refuses on the CPU, in a plain RuntimeError.
-_REFUSED = ("can't allocate memory", "not enough memory", "out of memory")
-
-
-def is_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on whatever device: no mistake of the part that was asked, and told by engine/room.py."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, which this module leaves out
-    return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSED))
-
 
 class TrainingError(Exception):
     """A run cannot go on, for a reason that trying again will not fix (a model's output of another shape, NaN data).

@@ -26,7 +26,7 @@ ASKED: Mapping[str, tuple[str, Any]] = {
     "label": ("string", None),
     "guidance": ("double", None),
 }
-#: Samples that are made together at most.
+#: Samples that are made together at most, of a folder from before these said how many.
 _AT_ONCE = 250
 #: The pipeline's own words for what a request says.
 _WORDS = {"`class_labels`": "`label`", "`guidance_scale`": "`guidance`"}
@@ -38,6 +38,7 @@ class ExportedModel:
     def __init__(self, pipeline: Any) -> None:
         pipeline.set_progress_bar_config(disable=True)
         self._pipeline = pipeline
+        self._at_once = int(pipeline.scheduler.config["_exported"].get("at_once", _AT_ONCE))
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
         """Return samples [sum of num_samples, channels, height, width] in [-1, 1], as the model was evaluated.
@@ -63,7 +64,7 @@ class ExportedModel:
     def _samples(self, asked: Mapping[str, Any], turn: int) -> NDArray[np.float32]:
         """The samples of a row, in parts of whole turns where these are not longer; prompts and classes come equally often."""
         count = whole(asked, "num_samples", 1, ASKED)
-        at_once = _AT_ONCE // turn * turn or _AT_ONCE
+        at_once = self._at_once // turn * turn or self._at_once
         generator = torch.Generator().manual_seed(whole(asked, "seed", 0, ASKED))
         parts = [
             self._pipeline(

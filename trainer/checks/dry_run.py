@@ -30,13 +30,14 @@ from dualsweep.trainer.dual.gains import gains_of
 from dualsweep.trainer.dual.memory import blank
 from dualsweep.trainer.dual.registry import rule_of
 from dualsweep.trainer.engine.optimizers import stepper
-from dualsweep.trainer.errors import BadPartError, TrainingError, is_of_memory
+from dualsweep.trainer.errors import BadPartError, TrainingError
 from dualsweep.trainer.evaluation.calibrated_judge import JudgesOfShares
 from dualsweep.trainer.evaluation.confusion import check_counts
 from dualsweep.trainer.evaluation.images import Rows
 from dualsweep.trainer.evaluation.judge import ConvJudge, judge_for
 from dualsweep.trainer.evaluation.judge_protocol import Judge, classify, embed
 from dualsweep.trainer.feasibility.stages import last_look
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.activation_checkpointing import checkpoint_activations
 from dualsweep.trainer.models.build import build, compose, shape_of
 from dualsweep.trainer.models.frozen import frozen_models
@@ -286,12 +287,12 @@ def _placed(ask: Callable[[], object], keys: Keys) -> Iterator[Diagnostic]:
         yield error.diagnostic.at(keys)
     except BadDataError as error:
         yield from error.diagnostics
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        remedy = "check where the training will run"
+        yield Diagnostic(keys, "must fit into the memory of this machine", f"`{first_line(error)}`", remedy)
     except TrainingError as error:
         if error.key:
             keys = (*keys[:-1], *error.key.split("."))
         yield Diagnostic(keys, "must be usable before any worker starts", f"`{error}`", "do what that says")
-    except (MemoryError, RuntimeError) as error:
-        if not is_of_memory(error):
-            raise
-        remedy = "check where the training will run"
-        yield Diagnostic(keys, "must fit into the memory of this machine", f"`{first_line(error)}`", remedy)

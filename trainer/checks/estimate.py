@@ -39,10 +39,11 @@ class Estimate:
     """What one worker holds, and how long a training takes.
 
     memory      bytes of its tensors, by what they are: `weights`, `gradients`, `optimiser`, `averaged weights`, `activations`;
-                Python and the libraries come on top
+                frozen models, autoencoder, scorers, judge and embedded captions come on top, as Python and the libraries do
     step        seconds of a primal step
     images      images (or trajectories) that all workers take together in a second
-    evaluation  seconds of the final evaluation
+    evaluation  seconds of the final evaluation, if its first look at the constraints decides them
+    draw        seconds of one draw more of each value, of which there are some until all constraints are decided
     look        seconds of a look (`monitor`), times the looks of a step
     parameters  of the network; `trained` are those that learn
     timed       by how many steps it is known, on which `device`
@@ -57,10 +58,11 @@ class Estimate:
     device: str
     timed: int = TIMED
     look: float = 0.0
+    draw: float = 0.0
 
-    def training(self, steps: int) -> float:
-        """Seconds of a whole training of so many steps."""
-        return steps * (self.step + self.look) + self.evaluation
+    def training(self, steps: int, more: int = 0) -> float:
+        """Seconds of a whole training of so many steps, with so many draws `more` of each value than at the first look."""
+        return steps * (self.step + self.look) + self.evaluation + more * self.draw
 
 
 def estimate(recipe: Recipe) -> Estimate:
@@ -87,14 +89,15 @@ def estimate(recipe: Recipe) -> Estimate:
         for source in prepared.sources:
             source.close()
         with room_for("the evaluation", recipe):
-            evaluation = _evaluation(recipe, prepared, Trained(loop.state, loop.step, seconds, None))
+            evaluation, draw = _evaluation(recipe, prepared, Trained(loop.state, loop.step, seconds, None))
     memory = {**_held(prepared, recipe), "activations": activations}
     total, learned = counted(prepared.primal.predictor.parameters())
-    return Estimate(memory, seconds, _of_a_step(recipe) / seconds, evaluation, total, learned, device.type, look=look)
+    images = _of_a_step(recipe) / seconds
+    return Estimate(memory, seconds, images, evaluation, total, learned, device.type, look=look, draw=draw)
 
 
 def _part(recipe: Recipe) -> Recipe:
-    """One worker's share of each batch, and a small part of the evaluation."""
+    """One worker's share of each batch, and a small part of the evaluation, up to its first look at the constraints."""
     workers, train, rollout, evaluation = recipe.resources.least, recipe.train, recipe.rollout, recipe.evaluation
     sizes = train.floor, train.batch_size, train.constraint_batch
     floor, batch_size, constraint_batch = (-(-size // workers) for size in sizes)
@@ -107,6 +110,7 @@ def _part(recipe: Recipe) -> Recipe:
             "evaluation": evaluation.model_copy(
                 update={"samples": min(SAMPLES, evaluation.samples), "loss_draws": min(DRAWS, evaluation.loss_draws)}
             ),
+            "feasibility": recipe.feasibility.model_copy(update={"draws": 1}),
             "start": None,
         }
     )
@@ -185,14 +189,18 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _evaluation(recipe: Recipe, prepared: Prepared, trained: Trained) -> float:
-    """Seconds of the whole final evaluation, from those of a part of it: values by draws, samples by their number."""
+def _evaluation(recipe: Recipe, prepared: Prepared, trained: Trained) -> tuple[float, float]:
+    """Seconds of the final evaluation with one look, from those of a part of it: values by draws, samples by their number; and
+    those of a draw of each value.
+    """
     entered: list[tuple[float, Phase]] = []
     evaluate(prepared, prepared.policy, trained, lambda phase, _: entered.append((time.perf_counter(), phase)))
     entered.append((time.perf_counter(), "writing"))
     spec, part = recipe.evaluation, prepared.evaluation
     scale = {"measuring": spec.loss_draws / part.loss_draws, "sampling": spec.samples / max(part.samples, 1)}
-    return sum((after - before) * scale.get(phase, 1.0) for (before, phase), (after, _) in pairwise(entered))
+    spent = [(phase, after - before) for (before, phase), (after, _) in pairwise(entered)]
+    draw = sum(seconds for phase, seconds in spent if phase == "measuring") / part.loss_draws
+    return sum(seconds * scale.get(phase, 1.0) for phase, seconds in spent), draw
 
 
 @contextlib.contextmanager

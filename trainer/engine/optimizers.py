@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.errors import TrainingError, is_of_memory
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.train import Train
 
@@ -76,7 +77,7 @@ class Named:
         try:
             self.optimizer.step()
         except Exception as error:  # TypeError of torch.optim.LBFGS, RuntimeError of SparseAdam, and what packages raise
-            if is_of_memory(error):
+            if ran_out(error):
                 raise
             raise TrainingError(
                 f"the optimiser {self._part} must step without a closure, along dense gradients, but got "

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from dualsweep.trainer.config.diagnostics import RulesError
-from dualsweep.trainer.errors import TrainingError, is_of_memory
+from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.recipe.consistency.check import check_fit
 from dualsweep.trainer.recipe.model import Lora
 from dualsweep.trainer.recipe.own_part import OwnPart
@@ -31,10 +32,15 @@ def room_for(doing: Doing, recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not is_of_memory(error):
+        if not ran_out(error):
             raise
-        said = (str(error).strip().splitlines() or ["nothing was left"])[0]
-        raise TrainingError(f"{doing} must fit into the memory of a worker, but got `{said}`; {_less(doing, recipe)}") from error
+        raise no_room(doing, recipe, error) from error
+
+
+def no_room(doing: Doing, recipe: Recipe, error: BaseException) -> TrainingError:
+    """What is to be said where memory ran out, with what to change."""
+    said = (str(error).strip().splitlines() or ["nothing was left"])[0]
+    return TrainingError(f"{doing} must fit into the memory of a worker, but got `{said}`; {_less(doing, recipe)}")
 
 
 class _Way(NamedTuple):

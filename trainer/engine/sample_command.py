@@ -13,10 +13,11 @@ from torch import Tensor
 
 from dualsweep.trainer.checkpoint import locate, read
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
-from dualsweep.trainer.config.wording import show
+from dualsweep.trainer.config.wording import first_line, show
 from dualsweep.trainer.engine.dual_side import multiplier_policy_of
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.evaluation.grid import sample_grid, save_png
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.build import build_model
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.predictor import Predictor
@@ -65,10 +66,11 @@ def restore(checkpoint: str, multipliers: Mapping[str, float] | None = None, pro
 
 
 def draw(
-    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0, batch_size: int = 250,
-    label: str | None = None,
+    model: Restored, count: int, *, sampler: str | None = None, steps: int | None = None, seed: int = 0,
+    batch_size: int | None = None, label: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """`count` samples [count, *shape], decoded; `sampler` and `steps` are those of the recipe where they are None.
+    """`count` samples [count, *shape], decoded, made `batch_size` at a time; `sampler`, `steps` and that are those of the recipe
+    where they are None.
 
     Of a model that is given the class of every example they have the classes in turn, or all the class `label`.
 
@@ -76,7 +78,7 @@ def draw(
         InputError: the model knows no class of that name.
         ValueError: more steps than the schedule has.
     """
-    sampling = model.recipe.sampling_by(sampler)
+    sampling, batch_size = model.recipe.sampling_by(sampler), batch_size or model.recipe.evaluation.batch_size
     sampling = sampling._replace(steps=steps or sampling.steps)
     samples = sample(
         model.predictor, model.schedule, range(count), model.shape, sampling=sampling, seed=seed, batch_size=batch_size,
@@ -115,18 +117,10 @@ def find_checkpoint(place: str) -> str:
 
 
 def generate(
-    checkpoint: str,
-    count: int,
-    output: Path,
-    *,
-    sampler: str | None,
-    steps: int | None,
-    seed: int,
-    batch_size: int = 250,
-    multipliers: Mapping[str, float] | None = None,
-    label: str | None = None,
+    checkpoint: str, count: int, output: Path, *, sampler: str | None, steps: int | None, seed: int,
+    batch_size: int | None = None, multipliers: Mapping[str, float] | None = None, label: str | None = None,
     prompt: str | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Writes `count` samples as `samples.npy` [count, *shape], decoded, and, where they are images, as PNGs and one grid.
 
     `sampler` and `steps` are those of the checkpoint's recipe where they are None; `multipliers` and `prompt` as `restore`
@@ -134,11 +128,19 @@ def generate(
 
     Raises:
         InputError: the model knows no class of the name `label`.
-        TrainingError: `checkpoint` is no complete checkpoint, or its model takes no text.
+        TrainingError: `checkpoint` is no complete checkpoint, its model takes no text, or memory runs out.
         ValueError: more steps than the schedule has.
     """
-    model = restore(checkpoint, multipliers, prompt)
-    samples = draw(model, count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size, label=label)
+    try:
+        model = restore(checkpoint, multipliers, prompt)
+        samples = draw(model, count, sampler=sampler, steps=steps, seed=seed, batch_size=batch_size, label=label)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise TrainingError(
+            f"samples must fit into the memory of this machine, but got `{first_line(error)}`; lower --count, or sample where "
+            "there is more"
+        ) from error
     output.mkdir(parents=True, exist_ok=True)
     stored = io.BytesIO()
     np.save(stored, samples.numpy())

@@ -25,11 +25,12 @@ from torch import Tensor
 
 from dualsweep.trainer.config.import_path import import_callable
 from dualsweep.trainer.data.examples import Examples
-from dualsweep.trainer.errors import BadPartError, is_of_memory
+from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.images import CHUNK, Integers, Rows
 from dualsweep.trainer.evaluation.judge_network import ConvJudge, fit, train_judge
 from dualsweep.trainer.evaluation.judge_protocol import Judge
 from dualsweep.trainer.evaluation.variants import ALONE, Variants
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.recipe.evaluation import JudgeSpec
 
 __all__ = ["ConvJudge", "Judge", "OfCopies", "judge_for", "load_judge", "save_judge", "train_judge"]
@@ -95,7 +96,7 @@ def own_judge(path: str, methods: Sequence[str]) -> Any:
     try:
         judge = make()
     except Exception as error:
-        if is_of_memory(error):
+        if ran_out(error):
             raise
         raise BadPartError(f"the judge {path} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     for method in methods:

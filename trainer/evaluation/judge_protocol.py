@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualsweep.trainer.errors import BadPartError, is_of_memory
+from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation.images import CHUNK, Rows
+from dualsweep.trainer.memory import ran_out
 
 
 class Judge(Protocol):
@@ -49,7 +50,7 @@ def _asked(judge: Judge, method: str, images: Rows) -> NDArray[np.float64]:
         try:
             answer = getattr(judge, method)(chunk)
         except Exception as error:
-            if is_of_memory(error):
+            if ran_out(error):
                 raise
             rule, remedy = f"the judge's {method}(x) must not fail", f"fix {type(judge).__name__}.{method}"
             raise BadPartError(rule, f"{type(error).__name__}: {error}", remedy) from error

@@ -12,9 +12,10 @@ from importlib import import_module
 
 from dualsweep.trainer import metric_names
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.errors import BadPartError, is_of_memory
+from dualsweep.trainer.errors import BadPartError
 from dualsweep.trainer.evaluation import shipped
 from dualsweep.trainer.evaluation.evidence import Evidence, Metric, NotMeasured
+from dualsweep.trainer.memory import ran_out
 
 __all__ = ["LONGEST", "SHIPPED", "Evidence", "Measured", "Metric", "NotMeasured", "check_keys", "measure", "resolve"]
 
@@ -97,7 +98,7 @@ def _users(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     except NotMeasured:
         raise
     except Exception as error:
-        if is_of_memory(error):
+        if ran_out(error):
             raise
         raise BadPartError(f"the metric {name} must not fail", f"{type(error).__name__}: {error}", "fix it") from error
     if not isinstance(result, Mapping):

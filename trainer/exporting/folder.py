@@ -73,7 +73,9 @@ def write_pipeline(model: Restored, folder: Path) -> Exported:
     text = next((ask.model.condition for ask in asks if ask.model.reads_text), None)
     encoders = _encoders(asks, networks[names[id(asks[0].model.inner)]])
     scheduler = _scheduler(model)
-    scheduler.register_to_config(_exported=_written(model, recursion, asks, names) | {"text": _of_text(text, encoders)})
+    # `at_once`, samples made together at most, is for whoever asks the pipeline: `sweeps/tracking/exported_model.py`.
+    more = {"text": _of_text(text, encoders), "at_once": model.recipe.evaluation.batch_size}
+    scheduler.register_to_config(_exported=_written(model, recursion, asks, names) | more)
     given: dict[str, Any] = {**networks, **_parts_of_text(encoders), "scheduler": scheduler}
     if isinstance(model.space, Latents):
         given["vae"] = model.space.vae

@@ -15,7 +15,9 @@ from torch import nn
 from dualsweep.trainer.checks.model_files import ADAPTER
 from dualsweep.trainer.config.wording import first_line, nearest
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.kinds import TEXT_NETWORKS, is_a
+from dualsweep.trainer.models.quiet import quiet_libraries
 from dualsweep.trainer.models.text import pipeline_of
 from dualsweep.trainer.recipe.model import Lora
 
@@ -57,53 +59,72 @@ def _end(name: str) -> str:
     return f"{above.rpartition('.')[2]}.{last}" if last.isdecimal() else last
 
 
-def load(network: Any, folder: Path) -> None:
-    """The adapter that lies in `folder` or is that file, put on the network.
+def load(network: Any, folder: Path, named: str = "") -> None:
+    """The adapter that lies in `folder` or is that file, put on the network; errors are about `named`, where it is given.
 
     Raises:
         TrainingError: there is none, or it does not fit the network.
     """
     _refuse_second(network)
     network.requires_grad_(False)
-    pipeline, part = _layout(network)
+    (pipeline, part), place = _layout(network), named or str(folder)
     try:
         # With the configuration, adapters of SDXL that other programs wrote are understood too.
         known = {"unet_config": network.config} if is_a(network, "UNet2DConditionModel") else {}
         weights, *alphas, metadata = pipeline.lora_state_dict(str(folder), return_lora_metadata=True, **known)
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"lora must be a run of ours or a folder with {ADAPTER}, but got {str(folder)!r} ({first_line(error)}); "
+            f"lora must be a run of ours or a folder with {ADAPTER}, but got {place!r} ({first_line(error)}); "
             "give the folder that `save_lora_weights` wrote"
         ) from error
     own = {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}
     if len(own) != len(weights) or not own:
         other = next((name for name in weights if not name.startswith(f"{part}.")), "nothing")
-        raise TrainingError(f"lora must adapt the {part} alone, but {folder} holds {other}; save that one's adapter apart")
-    if is_a(network, *TEXT_NETWORKS):
-        network.load_lora_adapter(
-            weights, prefix=part, network_alphas=alphas[0] if alphas else None, adapter_name=_NAME, metadata=metadata
-        )
-    else:
-        _load_plain(network, own, metadata, folder)
+        raise TrainingError(f"lora must adapt the {part} alone, but {place} holds {other}; save that one's adapter apart")
+    try:
+        if is_a(network, *TEXT_NETWORKS):
+            with quiet_libraries():
+                network.load_lora_adapter(
+                    weights, prefix=part, network_alphas=alphas[0] if alphas else None, adapter_name=_NAME, metadata=metadata
+                )
+        else:
+            _load_plain(network, own, metadata, place)
+    except (RuntimeError, ValueError) as error:  # of other shapes, or of no layer that the network has
+        if ran_out(error):
+            raise
+        raise _unfit(place, f"does not: {str(error).rstrip('. ').splitlines()[-1].strip()}") from error
+    _check_layers(network, own, place)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("lora_" in name)
 
 
-def _load_plain(network: nn.Module, weights: dict[str, Any], metadata: dict[str, Any] | None, folder: Path) -> None:
+def _load_plain(network: nn.Module, weights: dict[str, Any], metadata: dict[str, Any] | None, place: str) -> None:
     """Loads an adapter onto a network to which diffusers gives none, from the layout that `files` writes."""
     from peft import LoraConfig, set_peft_model_state_dict
 
     if not metadata:
         raise TrainingError(
-            f"lora must tell its rank and alpha for a {type(network).__name__}, but {folder} has no such metadata; train it here"
+            f"lora must tell its rank and alpha for a {type(network).__name__}, but {place} has no such metadata; train it here"
         )
     part = _layout(network)[1]
     _inject(network, LoraConfig(**{name.removeprefix(f"{part}."): value for name, value in metadata.items()}))
-    result: Any = set_peft_model_state_dict(network, weights, adapter_name=_NAME)
-    if result.unexpected_keys:
-        raise TrainingError(
-            f"lora must fit the network's layers, but {folder} adapts {result.unexpected_keys[0]}; give its own base as `load`"
-        )
+    set_peft_model_state_dict(network, weights, adapter_name=_NAME)
+
+
+def _check_layers(network: nn.Module, weights: dict[str, Any], place: str) -> None:
+    """Refuses an adapter of layers that the network lacks: the libraries leave these out."""
+    from diffusers.utils import convert_unet_state_dict_to_peft
+    from peft import get_peft_model_state_dict
+
+    of_peft = weights if any("lora_A" in name for name in weights) else convert_unet_state_dict_to_peft(weights)
+    there = {name.partition(".lora_")[0] for name in get_peft_model_state_dict(network, adapter_name=_NAME)}
+    lacking = sorted({name.partition(".lora_")[0] for name in of_peft if ".lora_" in name} - there)
+    if lacking:
+        raise _unfit(place, f"adapts {lacking[0]}")
+
+
+def _unfit(place: str, said: str) -> TrainingError:
+    return TrainingError(f"lora must fit the network's layers, but {place} {said}; give its own base as `load`")
 
 
 def _inject(network: Any, config: Any) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from dualsweep.trainer.checkpoint import locate
 from dualsweep.trainer.checks.model_files import COMPOSITION
 from dualsweep.trainer.config.import_path import import_callable
-from dualsweep.trainer.errors import BadPartError, TrainingError, is_of_memory
+from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.composed import Composed
 from dualsweep.trainer.models.labels import label_condition
 from dualsweep.trainer.models.loading import Library
@@ -133,7 +134,7 @@ def check_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
             x, t = torch.zeros(2, *shape, device=device), torch.zeros(2, dtype=torch.int64, device=device)
             output = predictor(x, t, in_turn(len(predictor.texts), range(2)))
     except Exception as error:
-        if is_of_memory(error):
+        if ran_out(error):
             raise
         rule = f"the model must accept samples of shape {shape} with timesteps of shape [batch]"
         remedy = "match its channels and size to the data, or wrap what else it must be given in model.call"

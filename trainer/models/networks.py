@@ -132,7 +132,7 @@ def _load_adapter(network: nn.Module, place: str) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / ADAPTER).write_bytes(read_in(checkpoint, ADAPTER))
-        adapters.load(network, Path(folder))
+        adapters.load(network, Path(folder), place)
 
 
 def network_config(place: str) -> tuple[dict[str, Any], dict[str, str]]:

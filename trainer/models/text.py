@@ -10,15 +10,18 @@ import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pickle import UnpicklingError
 from typing import Any
 
 import diffusers
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dualsweep.trainer.checks.model_files import unsupported
 from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.models.kinds import is_a
 from dualsweep.trainer.models.latent_cache import FORMAT, add_weights, kept, setting
 from dualsweep.trainer.models.predictor import Condition, OfExamples
@@ -54,7 +57,7 @@ class Encoders:
             try:
                 encoders = {name: _encoder(place, name, parts[name]) for name in own if name.startswith("text_encoder")}
                 pipeline = kind.from_pretrained(place, **{**given, part: network, **encoders})
-            except (OSError, ValueError, ImportError) as error:
+            except (OSError, ValueError, ImportError, SafetensorError, UnpicklingError, EOFError) as error:
                 raise TrainingError(
                     f"a pipeline's text encoders must be readable, but got {first_line(error)} for {place!r}; "
                     "fix that folder, or install what is missing"
@@ -72,7 +75,8 @@ def _encoder(place: str, name: str, entry: Sequence[str]) -> nn.Module:
         raise TrainingError(
             f"a pipeline's {name} must be of transformers, but {place!r} has {'.'.join(entry)}; use another model"
         )
-    return whole(kind, place, subfolder=name, variant=variant_of(place, name), dtype=torch.float32)
+    own: dict[str, Any] = {"subfolder": name, "variant": variant_of(place, name), "dtype": torch.float32}
+    return whole(kind, place, ignore_mismatched_sizes=True, **own)  # which `whole` tells, with the keys
 
 
 def part_of(network: nn.Module) -> str:
@@ -177,6 +181,8 @@ def _encoded(pipeline: Any, texts: Sequence[str], spec: Model, guided: bool, neg
     try:
         embedded = pipeline.encode_prompt(**options)
     except Exception as error:  # of tokenizers and encoders whose files are there in part, each has its own
+        if ran_out(error):
+            raise
         raise TrainingError(
             f"a pipeline must embed texts, but {spec.load} fails with {type(error).__name__}: {first_line(error)}; give a whole "
             "pipeline, with its tokenizers' files"

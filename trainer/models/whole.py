@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -21,14 +21,15 @@ def whole(kind: Any, place: str, **options: Any) -> nn.Module:
         OSError, ValueError: as the library does.
     """
     network, told = kind.from_pretrained(place, output_loading_info=True, **options)
-    lacking = sorted(map(str, [*told["missing_keys"], *told.get("mismatched_keys", ())]))
-    if lacking:
-        raise TrainingError(_message(place, str(options.get("subfolder", "")), kind.__name__, lacking, told))
+    other = told.get("mismatched_keys", ())  # with the two shapes each
+    for has, keys in (("lacks {}", told["missing_keys"]), ("has {} of another shape", [key for key, *_ in other])):
+        if keys:
+            raise TrainingError(_message(place, str(options.get("subfolder", "")), kind.__name__, has, sorted(keys), told))
     loaded: nn.Module = network
     return loaded
 
 
-def _message(place: str, part: str, kind: str, lacking: Collection[str], told: Mapping[str, Any]) -> str:
+def _message(place: str, part: str, kind: str, has: str, keys: Sequence[str], told: Mapping[str, Any]) -> str:
     adapted = any(mark in str(key) for key in told.get("unexpected_keys", ()) for mark in _OF_ADAPTERS)
     remedy = (
         "it was saved with an adapter in it: save it after fuse_lora() and unload_lora_weights()"
@@ -36,6 +37,6 @@ def _message(place: str, part: str, kind: str, lacking: Collection[str], told: M
         else "give a folder that was saved whole"
     )
     return (
-        f"the weights of a loaded {part or 'model'} must all be there, but {place!r} lacks {len(lacking)} of its {kind}, first "
-        f"{next(iter(lacking))}; {remedy}"
+        f"the weights of a loaded {part or 'model'} must all be there, but {place!r} {has.format(len(keys))} of its {kind}, "
+        f"first {keys[0]}; {remedy}"
     )

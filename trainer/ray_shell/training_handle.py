@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
+from dualsweep.trainer.engine.room import no_room
 from dualsweep.trainer.errors import TrainingError, TrainingInterrupted, TrainingPaused
 from dualsweep.trainer.metric_point import Payload
 from dualsweep.trainer.patient_files import StoreAwayError
@@ -46,7 +47,8 @@ class Training:
 
     def __init__(self, job: Job, slots: Slots, beside: int = 1, *, moves: bool = False) -> None:
         self._job, self._slots = job, slots
-        self._resources: Resources = Recipe.model_validate(job.recipe).resources
+        self._recipe = Recipe.model_validate(job.recipe)
+        self._resources: Resources = self._recipe.resources
         self._placing = Placing(self._resources, beside, look, ray.get_runtime_context().get_node_id() if moves else "")
         self._slot: Slot | None = None
         self._report: Payload = {}
@@ -64,8 +66,9 @@ class Training:
         saves and goes on with others, as often as need be: the first report afterwards says why it has `moved`.
 
         Raises:
-            TrainingError: after the last report, where the training's own code broke it off.
-            TrainingInterrupted: there too, where it was once more the death of a process.
+            TrainingError: after the last report, where the training's own code broke it off, or where the process that died
+                once more was ended as its node's memory ran out.
+            TrainingInterrupted: there too, where it was once more another death of a process.
             TrainingPaused: it has saved, and this process's node is about to go.
         """
         before = ""
@@ -78,6 +81,8 @@ class Training:
                     raise TrainingError(reason) from None
                 said = error_in(whole(error))
                 if is_loss(error):
+                    if not left and (cause := _out_of_memory(error)):
+                        raise no_room("a primal step", self._recipe, cause) from error
                     if not left:
                         raise TrainingInterrupted(f"{said} ({self._resources.retries + 1} times)") from error
                     continue
@@ -194,6 +199,13 @@ def _reason(error: BaseException) -> str:
 def is_loss(error: BaseException | None) -> bool:
     """Whether a process died, or did not answer, and not the code in it: of several failures one such is the cause of all."""
     return any(_is_death(cause) for each in _failures(error) for cause in (each, each.__cause__))
+
+
+def _out_of_memory(error: BaseException) -> OutOfMemoryError | None:
+    """What Ray says where it has ended a process as its node's memory ran out."""
+    causes = [cause for each in _failures(error) for cause in (each, each.__cause__)]
+    causes += [each.cause for each in causes if isinstance(each, RayTaskError)]
+    return next((each for each in causes if isinstance(each, OutOfMemoryError)), None)
 
 
 def _is_death(error: BaseException | None) -> bool:

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, BlipTextConfig, BlipTextModel, BlipVisio
 
 from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.rewards.head import Head
 from dualsweep.trainer.rewards.preprocessing import Preprocessing
 from dualsweep.trainer.rewards.weights import pretrained, read_weights, renamed
@@ -62,6 +63,8 @@ class Blip:
             text_encoder = _text_encoder(text, image_encoder.config.hidden_size)
             words = AutoTokenizer.from_pretrained(tokenizer)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            if ran_out(error):
+                raise
             reason = first_line(error)
             raise TrainingError(
                 "`model` must be a checkpoint of ImageReward, and `tokenizer` that of an uncased BERT, "

@@ -8,11 +8,13 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
 
 from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.rewards.open_clip import from_open_clip
 from dualsweep.trainer.rewards.preprocessing import Preprocessing
 from dualsweep.trainer.rewards.weights import names_file, pretrained, read_weights
@@ -42,7 +44,9 @@ class Clip:
             else:
                 network = pretrained(CLIPModel, model)
             pixels, tokenizer = AutoImageProcessor.from_pretrained(processor), AutoTokenizer.from_pretrained(processor)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+            if ran_out(error):
+                raise
             reason = first_line(error)
             raise TrainingError(
                 "a scorer's `model` must be a transformers CLIPModel or an open_clip checkpoint, and `processor` hold its image "

@@ -13,7 +13,8 @@ from torch import Tensor
 from dualsweep.trainer.config.diagnostics import Keys
 from dualsweep.trainer.data.faults import BadDataError
 from dualsweep.trainer.dual.problem import Vector
-from dualsweep.trainer.errors import BadPartError, TrainingError, is_of_memory
+from dualsweep.trainer.errors import BadPartError, TrainingError
+from dualsweep.trainer.memory import ran_out
 from dualsweep.trainer.rewards.checking import no_gradient, problems
 from dualsweep.trainer.rewards.registry import Reward, resolve
 from dualsweep.trainer.rewards.spec import ByPrompt, RewardContext, RewardFunction, RewardSpec
@@ -81,7 +82,7 @@ class Checked:
             with torch.autocast(x.device.type, enabled=False):  # as its scale and final values are measured
                 values: object = self._asked(x, prompts)
         except Exception as error:
-            if is_of_memory(error):
+            if ran_out(error):
                 raise
             if not _whole(x).all():
                 return x.flatten(1).sum(1) * math.nan

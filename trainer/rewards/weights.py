@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dualsweep.trainer.config.wording import first_line
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.memory import ran_out
 
 FILES = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -36,6 +37,8 @@ def read_weights(name: str, option: str) -> dict[str, Tensor]:
         path = _local(name)
         checkpoint = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        if ran_out(error):
+            raise
         reason = first_line(error)
         raise TrainingError(
             f"`{option}` must be a readable file of weights, but got {name} ({reason}); give a {', '.join(FILES)} file, or "

@@ -9,13 +9,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet2DModel
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -23,7 +24,7 @@ from dualsweep.analysis.front import find_front
 from dualsweep.analysis.reading import read_sweep
 from dualsweep.sweeps.tracking.models import TAG, _deliver, log_models
 from dualsweep.sweeps.tracking.pyfunc import save
-from dualsweep.trainer.engine.sample_command import restore
+from dualsweep.trainer.engine.sample_command import generate, restore
 from dualsweep.trainer.exporting.folder import write_pipeline
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import MARKER, described
@@ -140,3 +141,24 @@ def test_a_model_whose_base_is_gone_is_logged_as_its_checkpoint_and_says_what_it
     assert whole.signature.inputs.input_names() == ["num_samples", "seed", "prompt", "label", "guidance"]
     wanted = (tmp_path / "whole" / "requirements.txt").read_text()
     assert "torch==2" in wanted and "+" not in wanted and "dualsweep" not in wanted
+
+
+def test_no_more_samples_are_made_together_than_the_model_was_evaluated_by(tmp_path: Path) -> None:
+    recipe = digits(train={"steps": 1}, evaluation={"samples": 0, "batch_size": 2, "sample_steps": 2})
+    checkpoint = str(train(recipe, tmp_path / "run").checkpoint)
+    save(tmp_path / "model", Path(checkpoint))
+    made: list[int] = []
+
+    def noted(network: torch.nn.Module, given: tuple[Any, ...]) -> None:
+        if isinstance(network, UNet2DModel):
+            made.append(len(given[0]))
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(noted)
+    try:
+        samples = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(pd.DataFrame({"num_samples": [5]}))
+        assert made == [2, 2, 2, 2, 1, 1] and len(samples) == 5
+        made.clear()
+        generate(checkpoint, 5, tmp_path / "samples", sampler=None, steps=None, seed=0)
+        assert made == [2, 2, 2, 2, 1, 1]
+    finally:
+        hook.remove()

@@ -34,8 +34,6 @@ class Net(torch.nn.Module):
         time = 0 if self.form == "timeless" else t.view(-1, 1, 1, 1) / 200
         if self.form == "large":
             raise torch.OutOfMemoryError("CUDA out of memory.\\nand more")
-        if self.form == "large on the CPU":
-            torch.empty(1 << 55)
         return (x * self.scale.sum() + time)[:, :, : 4 if self.form == "cut" else None]
 
 class Without(torch.nn.Module):
@@ -45,7 +43,7 @@ class Without(torch.nn.Module):
 good = lambda: Net("")
 cut = lambda: Net("cut")
 large = lambda: Net("large")
-large_on_the_cpu = lambda: Net("large on the CPU")
+huge = lambda: torch.nn.Linear(1 << 26, 1 << 26)
 timeless = lambda: Net("timeless")
 without_t = Without
 no_module = lambda: "a model"
@@ -112,7 +110,7 @@ def told(text: str, call: str | None = None, head: str = HEAD) -> list[str]:
         ("cut", "the model's output must have its input's shape (2, 1, 8, 8), but got (2, 1, 4, 8)"),
         ("without_t", "the model must accept samples of shape (1, 8, 8) with timesteps of shape [batch], but got TypeError"),
         ("large", "must fit into the memory of this machine, but got `CUDA out of memory.`; check where the training will run"),
-        ("large_on_the_cpu", "must fit into the memory of this machine, but got `[enforce fail"),
+        ("huge", "must fit into the memory of this machine, but got `"),
         ("no_module", "model.call must return a torch.nn.Module, but got str from dry_parts:no_module"),
     ],
 )

@@ -17,6 +17,7 @@ from dualsweep.sweeps.estimating import amount, estimated, size
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.trial_state import clock
 from dualsweep.trainer.checks.estimate import DRAWS, TIMED, WARM, Estimate, estimate
+from dualsweep.trainer.feasibility.stages import last_look
 from dualsweep.trainer.recipe.recipe import Recipe
 from tests.sweeps.files import RECIPE as FILE
 from tests.sweeps.files import SWEEP
@@ -111,6 +112,36 @@ def test_steps_are_timed(module: WriteModule) -> None:
     assert told.evaluation > 1000 * 0.03, "scaled to all draws, of which few were made"
 
 
+def test_a_feasibility_that_is_not_decided_costs_the_estimate_one_look_and_is_told_as_a_range(module: WriteModule) -> None:
+    """Of two values that are alike no number of draws tells which is less."""
+    alike = [{"name": name, "data": {"all": True}, "at_most": 0.0, "relative_to": "objective"} for name in "ab"]
+    asked_for = recipe(
+        module("linear", MODULE) + ":Net", constraints=alike, feasibility={"tolerance": 1e-9, "draws": 60_000},
+        evaluation={"samples": 0, "loss_draws": 2048},
+    )  # fmt: skip
+    told = estimate(asked_for)
+    drawn = sum(count for count, training in sys.modules["linear"].Net.asked if not training)
+    assert drawn <= 3 * DRAWS + 100, "of each of the three values, beside what the model is first asked"
+    assert told.evaluation >= 2048 * told.draw > 0.0
+    steps, most = asked_for.train.steps, last_look(asked_for)
+    assert most == 20_000 and told.training(steps, most - 2048) == pytest.approx(told.training(steps) + (most - 2048) * told.draw)
+
+
+def test_the_draws_until_constraints_are_decided_are_in_the_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(FILE + "feasibility: {draws: 1000000}\n")
+    (tmp_path / "sweep.yaml").write_text(SWEEP + "concurrency: 1\n")
+    checked = checked_plan(load_plan("sweep.yaml"), None, None, None, "light")
+    more = last_look(checked.recipe) - checked.recipe.evaluation.loss_draws
+    lines = list(estimated(checked, replace(KNOWN, draw=0.01)))
+    soonest = 30 + checked.recipe.train.steps / 10
+    assert more > 1000 and f"about {clock(soonest)} to {clock(soonest + more / 100)}: " in lines[3]
+    assert "evaluation 30 s, longer the later its constraints are decided" in lines[3]
+    assert checked.plan is not None
+    ends = [clock(checked.plan.trials * (each + 0.5)) for each in (soonest, soonest + more / 100)]
+    assert f"from {ends[0]} to {ends[1]}: " in lines[4]
+
+
 def test_looks_are_timed_and_counted(module: WriteModule) -> None:
     path = module("linear", MODULE.replace("pause = [], 0.0", "pause = [], 0.01"))
     monitor = {"every": 10, "samples": 4}
@@ -138,7 +169,9 @@ def test_the_sweep_s_time_is_that_of_its_trainings(tmp_path: Path, monkeypatch: 
     checked = checked_plan(load_plan("sweep.yaml"), None, None, None, "light")
     steps = checked.recipe.train.steps
     lines, whole = list(estimated(checked, KNOWN)), 30 + steps / 10
-    assert "515 MB of tensors a worker: weights 3 MB" in lines[1] and f"about {clock(whole)}: {steps} steps" in lines[3]
+    assert "515 MB of tensors a worker: weights 3 MB" in lines[1]
+    assert lines[1].endswith("activations 512 MB; what is frozen beside the network comes on top")
+    assert f"about {clock(whole)}: {steps} steps" in lines[3]
     assert checked.plan is not None
     trainings = 2 * checked.plan.trials
     assert f"about {clock(trainings * (whole + 0.5))}: {trainings} trainings, 1 at a time" in lines[4]

@@ -15,6 +15,7 @@ from dualsweep.trainer.engine.assembly import prepare
 from dualsweep.trainer.engine.dual_side import controller_of
 from dualsweep.trainer.engine.host import LocalHost
 from dualsweep.trainer.engine.room import Doing, room_for
+from dualsweep.trainer.engine.sample_command import find_checkpoint, generate
 from dualsweep.trainer.engine.worker import run_worker
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.recipe.recipe import Recipe
@@ -41,12 +42,15 @@ class Net(torch.nn.Module):
             torch.empty(1 << 55)
         if self.form == "sampled" and len(x) == 16:
             torch.empty(1 << 55)
+        if self.form == "thirteen" and len(x) == 13:
+            torch.empty(1 << 55)
         self.learned = self.training
         if self.form == "other":
             raise RuntimeError("the size of tensor a must match")
         return self.layer(x)
 
-cpu, gpu, samples, sampled, other = (lambda form=form: Net(form) for form in ("cpu", "gpu", "samples", "sampled", "other"))
+forms = ("cpu", "gpu", "samples", "sampled", "thirteen", "other")
+cpu, gpu, samples, sampled, thirteen, other = (lambda form=form: Net(form) for form in forms)
 large = lambda: torch.nn.Linear(1 << 26, 1 << 26)
 """
 
@@ -190,6 +194,14 @@ def test_adapters_are_for_models_that_are_loaded() -> None:
 def test_a_look_is_not_a_primal_step(tmp_path: Path, module: WriteModule) -> None:
     with pytest.raises(TrainingError, match=r"^a look at the training must fit .*; set evaluation.batch_size below 250, or "):
         run(module("roomy", MODULE) + ":samples", tmp_path, {"monitor": {"every": 5, "samples": 4}})
+
+
+def test_samples_of_a_checkpoint_that_find_no_memory_are_told_in_words(tmp_path: Path, module: WriteModule) -> None:
+    run(module("roomy", MODULE) + ":thirteen", tmp_path)
+    place = find_checkpoint(str(tmp_path))
+    with pytest.raises(TrainingError, match=r"^samples must fit into the memory of this machine, but got `.*; lower --count"):
+        generate(place, 13, tmp_path / "out", sampler=None, steps=2, seed=0)
+    assert len(generate(place, 2, tmp_path / "out", sampler=None, steps=2, seed=0)) == 2
 
 
 def test_what_rewards_are_scaled_by_is_not_the_model(tmp_path: Path, module: WriteModule) -> None:

@@ -151,14 +151,14 @@ def large(evidence: Evidence) -> dict[str, float]:
 
 
 def large_on_the_cpu(evidence: Evidence) -> dict[str, float]:
-    return {"mean": float(torch.empty(1 << 55).mean())}
+    return {"a": float(torch.empty(1 << 55).sum())}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("large", torch.OutOfMemoryError), ("large_on_the_cpu", RuntimeError)])
-def test_memory_that_runs_out_is_no_mistake_of_the_metric(name: str, kind: type[Exception], evidence: Evidence) -> None:
-    with pytest.raises(kind, match="memory") as raised:
-        measure(evidence, [f"{HERE}:{name}"])
-    assert not isinstance(raised.value, TrainingError)
+def test_memory_that_runs_out_is_no_mistake_of_the_metric(evidence: Evidence) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        measure(evidence, [f"{HERE}:large"])
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        measure(evidence, [f"{HERE}:large_on_the_cpu"])
 
 
 def test_keys_do_not_hide_each_other(evidence: Evidence) -> None:

@@ -331,9 +331,9 @@ def test_an_amortised_network_is_asked_at_other_multipliers(cases: dict[str, Cas
 
 
 def test_the_rows_of_a_table_reach_the_pipeline(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported_model, "_AT_ONCE", 2)
     made = cases["of text"]
     model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
+    monkeypatch.setattr(model, "_at_once", 2)
     rows = {"num_samples": [3, np.nan], "seed": [7.0, np.nan], "prompt": ["a pear", None]}
     samples = model.predict(pd.DataFrame(rows), {"seed": 5, "guidance": 2.0})
     assert samples.shape == (4, 1, 8, 8) and samples.dtype == np.float32
@@ -344,9 +344,9 @@ def test_the_rows_of_a_table_reach_the_pipeline(cases: dict[str, Case], monkeypa
 
 
 def test_many_samples_of_a_table_have_all_classes_alike(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported_model, "_AT_ONCE", 15)
     made = cases["of all classes"]
     model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
+    monkeypatch.setattr(model, "_at_once", 15)
     generator = torch.Generator().manual_seed(0)
     parts = [pipeline(size, generator=generator, output_type="pt").images for size in (10, 10, 4)]
     expected = 2 * torch.cat(parts).numpy() - 1
@@ -364,7 +364,7 @@ def test_samples_of_a_turn_that_is_longer_than_a_part_go_on_where_the_last_part_
 ) -> None:
     made = cases["of all classes"]
     model, pipeline = exported_model._load_pyfunc(str(made.folder / "out")), loaded(made)
-    monkeypatch.setattr(exported_model, "_AT_ONCE", 4)
+    monkeypatch.setattr(model, "_at_once", 4)
     generator, sizes = torch.Generator().manual_seed(0), set[int]()
     model._pipeline.unet.register_forward_pre_hook(lambda _, given: sizes.add(len(given[0])))
     parts = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [2, 3]]

@@ -329,10 +329,10 @@ def large_on_the_cpu() -> torch.nn.Module:
     return Large(1, 1)
 
 
-@pytest.mark.parametrize(("name", "says"), [("large", "CUDA out of memory"), ("large_on_the_cpu", ".*can't allocate memory")])
-def test_a_model_whose_first_pass_finds_no_memory_is_told_of_memory_and_not_of_shapes(name, says, tmp_path):
-    recipe = digits(model={"unet": None, "call": f"tests.trainer.models.test_build:{name}"})
-    with pytest.raises(TrainingError, match=f"^the model must fit into the memory of a worker, but got `{says}"):
+@pytest.mark.parametrize(("call", "said"), [("large", "CUDA out of memory"), ("large_on_the_cpu", ".*can't allocate memory")])
+def test_a_model_whose_first_pass_finds_no_memory_is_told_of_memory_and_not_of_shapes(tmp_path, call, said):
+    recipe = digits(model={"unet": None, "call": f"tests.trainer.models.test_build:{call}"})
+    with pytest.raises(TrainingError, match=rf"^the model must fit into the memory of a worker, but got `{said}"):
         train(recipe, tmp_path / "a")
 
 

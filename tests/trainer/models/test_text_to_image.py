@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, StableDiffusion3Pipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    DiffusionPipeline,
+    DiTTransformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)  # fmt: skip
 from torch import Tensor
 
 from dualsweep.trainer.engine.sample_command import restore
 from dualsweep.trainer.errors import TrainingError
+from dualsweep.trainer.models import adapters
 from dualsweep.trainer.models.flow import levels
 from dualsweep.trainer.models.loading import Library
 from dualsweep.trainer.models.schedules import own_schedule
-from dualsweep.trainer.recipe.model import Model
+from dualsweep.trainer.recipe.model import Lora, Model
 from dualsweep.trainer.recipe.sampling import Sampling
 from dualsweep.trainer.rng import Stream, normals
 from dualsweep.trainer.samplers.sampling import sample
@@ -118,6 +125,42 @@ def test_an_adapter_is_trained_and_diffusers_loads_it(place: str, tmp_path: Path
     assert all("lora_" in name for name in latest(tmp_path / "a").groups["weights"])
     again = Library().predictor(Model(load=place, prompt="a pear", lora=str(tmp_path / "a")))
     assert torch.equal(prediction(again, SHAPE), prediction(ours, SHAPE))
+
+
+def adapter_of(network: Any, folder: Path) -> Path:
+    adapters.add(network, Lora.model_validate(LORA))
+    for name, content in adapters.files(network).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cross_attention_dim": 32}, r"size mismatch for .*attn2\.to_v"),
+        ({"down_block_types": ["DownBlock2D"] * 2}, r"adapts down_blocks\.0\.attentions\.0"),
+    ],
+    ids=["of another width", "of more blocks"],
+)
+def test_an_adapter_of_another_base_is_refused(text_to_image: str, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    config = UNet2DConditionModel.load_config(text_to_image, subfolder="unet")
+    folder = adapter_of(UNet2DConditionModel.from_config(config), tmp_path)
+    adapters.load(UNet2DConditionModel.from_config(config), folder)
+    with pytest.raises(TrainingError, match=rf"^lora must fit the network's layers, but .*{said}.*; give its own base as `load`"):
+        adapters.load(UNet2DConditionModel.from_config({**config, **change}), folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"num_attention_heads": 4}, "size mismatch"), ({"num_layers": 1}, r"adapts transformer_blocks\.1\.")]
+)
+def test_an_adapter_of_another_plain_network_is_refused(
+    transformer: str, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    config = {**DiTTransformer2DModel.load_config(transformer), "num_layers": 2}
+    folder = adapter_of(DiTTransformer2DModel.from_config(config), tmp_path)
+    adapters.load(DiTTransformer2DModel.from_config(config), folder)
+    with pytest.raises(TrainingError, match=rf"^lora must fit the network's layers, but .*{said}.*; give its own base as `load`"):
+        adapters.load(DiTTransformer2DModel.from_config({**config, **change}), folder)
 
 
 def test_what_is_unlike_the_known_kinds_is_refused(sdxl: str, tmp_path: Path) -> None:

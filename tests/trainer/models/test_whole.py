@@ -53,6 +53,23 @@ def test_a_part_without_one_of_its_weights_is_refused_by_name(place: Path, file:
         library.space(Model(load=str(place), prompt="a red apple"))
 
 
+@pytest.mark.parametrize("keep", [0, 5000], ids=["a pointer of git-lfs", "cut short"])
+def test_a_text_encoder_that_cannot_be_read_is_told_with_its_place(place: Path, keep: int) -> None:
+    file = place / "text_encoder/model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep] or b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(TrainingError, match=r"encoders must be readable, but got Error while deserializing header.*pipeline'"):
+        Library().predictor(Model(load=str(place), prompt="a red apple"))
+
+
+def test_a_text_encoder_with_the_weights_of_another_is_refused_by_name(place: Path) -> None:
+    config = json.loads((place / "text_encoder/config.json").read_text())
+    (place / "text_encoder/config.json").write_text(json.dumps({**config, "hidden_size": 2 * config["hidden_size"]}))
+    with pytest.raises(
+        TrainingError, match=r"loaded text_encoder must all be there, but .* has 19 of another shape .* first emb"
+    ):
+        Library().predictor(Model(load=str(place), prompt="a red apple"))
+
+
 def test_a_network_that_was_saved_with_an_adapter_in_it_is_refused_with_the_way_out(place: Path) -> None:
     pipeline = DiffusionPipeline.from_pretrained(place)
     pipeline.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))

@@ -35,7 +35,7 @@ def noted(file: Path, since: float) -> OwnModules:
 
 def test_one_that_stays_is_not_edited_and_libraries_are_nobodys(file: Path) -> None:
     modules = noted(file, time.time())
-    assert modules.edited() == ()
+    assert file.stem not in modules.edited()
     assert not [name for name in modules._seen if name.split(".")[0] in ("torch", "dualsweep", "json", "numpy")]
     assert file.stem in modules._seen
 
@@ -51,6 +51,7 @@ def test_what_a_library_writes_elsewhere_is_the_librarys(file: Path, monkeypatch
 @pytest.mark.parametrize("change", ["touched", "longer, of the same age", "gone"])
 def test_one_that_changed_is_named(file: Path, change: str) -> None:
     modules, at = noted(file, time.time()), file.stat().st_mtime
+    before = modules.edited()  # of other tests in this process, whose modules were written a moment ago
     if change == "touched":
         os.utime(file)
     elif change == "gone":
@@ -58,7 +59,7 @@ def test_one_that_changed_is_named(file: Path, change: str) -> None:
     else:
         file.write_text("A = 11\n")
         os.utime(file, (at, at))
-    assert modules.edited() == (file.stem,)
+    assert file.stem not in before and set(modules.edited()) - set(before) == {file.stem}
 
 
 def test_one_that_changed_while_it_may_have_been_imported_already_is_not_trusted(file: Path) -> None:

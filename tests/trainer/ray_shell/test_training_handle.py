@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import OutOfMemoryError, RayTaskError
 
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.ray_shell.job import Job
@@ -40,9 +40,18 @@ class Slots:
     def kill(self) -> None: ...
 
 
-def reason(output: Path) -> tuple[str, int]:
+class Crowded(Slots):
+    """Their workers are ended by Ray each time, as the node's memory runs out."""
+
+    def reports(self, job: Job, *, kept: bool) -> Iterator[Any]:
+        self.tried += 1
+        yield {"step": self.tried}
+        raise OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory on the node was 15 GB / 16 GB")
+
+
+def reason(output: Path, slots: Slots | None = None) -> tuple[str, int]:
     """What it fails with, and how often it was tried."""
-    slots = Slots()
+    slots = slots or Slots()
     job = Job(digits().model_dump(mode="json"), str(output), str(output), "", 1, str(output), False)
     with pytest.raises(TrainingError) as failed:
         list(Training(job, slots).reports())  # type: ignore[arg-type]  # as far as it matters here
@@ -58,6 +67,13 @@ def test_an_error_inside_a_library_is_told_once_with_its_type_its_message_the_ow
     assert re.fullmatch(re.escape(f"{error} (all of it is in {tmp_path}/error.txt; raised at ") + own + r"\)", told), told
     whole = (tmp_path / "error.txt").read_text()
     assert "json/decoder.py" in whole and "JSONDecodeError" in whole and tried == 2
+
+
+def test_a_node_that_runs_out_of_memory_each_time_is_told_with_what_asks_for_less(tmp_path: Path) -> None:
+    told, tried = reason(tmp_path, Crowded())
+    assert told.startswith("a primal step must fit into the memory of a worker, but got `Task was killed due to the node running")
+    assert "train.accumulate: 2" in told and "train.batch_size below" in told and "\n" not in told
+    assert tried == 1 + digits().resources.retries, "the memory may have been others'"
 
 
 def test_a_full_disk_does_not_hide_the_workers_own_error(tmp_path: Path) -> None:

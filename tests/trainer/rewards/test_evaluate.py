@@ -69,6 +69,16 @@ def test_an_exception_names_the_reward_and_keeps_its_cause() -> None:
     assert isinstance(raised.value.__cause__, KeyError)
 
 
+@pytest.mark.parametrize("asks", [lambda: torch.empty(1 << 55), lambda: np.empty(1 << 55)])
+def test_memory_that_runs_out_is_no_mistake_of_the_reward(asks: Callable[[], object]) -> None:
+    def large(x: Tensor) -> Tensor:
+        asks()
+        return mean(x)
+
+    with pytest.raises((MemoryError, RuntimeError), match=r"allocate (memory|256\. PiB|.* for an array)"):
+        Checked("mine", large)(X)
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float16, torch.float32, torch.float64])
 def test_values_of_any_real_type_are_at_least_float32(dtype: torch.dtype) -> None:
     values = Checked("mine", lambda x: torch.tensor([0, 1, 1, 0], dtype=dtype))(X)

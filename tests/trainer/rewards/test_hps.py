@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def test_checkpoints_that_do_not_fit_are_refused(original: OpenClip, clip_folder
     assert f"`model` must be a readable file of weights, but got {path}" in error(options)
     torch.save(weights, path)
     assert "`processor` hold its image processor and tokenizer, for a checkpoint also its" in error(options | {"processor": None})
+
+
+def test_a_folder_whose_weights_were_cut_short_is_refused(clip_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    assert f"but got {str(folder)!r} and {str(clip_folder)!r} (Error while deserializing header" in error(
+        {"model": str(folder), "processor": str(clip_folder)}
+    )
 
 
 def test_a_file_of_the_hub_is_found(
