@@ -69,8 +69,8 @@ def _how_to_sample(front: Front, models: Mapping[str, str]) -> str:
     """By the model of a trial on the front, or else any."""
     addresses = [models[trial.trial_id] for trial in front.trials if trial.trial_id in models] or list(models.values())
     return (
-        f"The front's models sample: `mlflow.pyfunc.load_model('{_code(addresses[0])}').predict(table)`, one row with `count` "
-        "(and `seed`, `steps`) for each batch; every trial's run has its own under `model`."
+        f"The front's models sample: `mlflow.pyfunc.load_model('{_code(addresses[0])}').predict(table)`, one row with "
+        "`num_samples` (and `seed`) for each batch; the run of each trial on the front has its own under `model`."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.engine.sample_command import generate, restore
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.models.loading import Library
+from dualsweep.trainer.models.provenance import recipe_of
 from dualsweep.trainer.recipe.model import Model
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import described
@@ -223,3 +225,15 @@ def test_the_command_says_what_it_refuses_and_takes_a_trust(home, tmp_path, caps
     finally:
         trust.trust_all(False)
     assert (home / "ran").exists() and "1 samples of shape (2,)" in capsys.readouterr().out
+
+
+def test_a_strangers_prompts_are_no_file_of_this_machine(home: Path, tmp_path: Path) -> None:
+    """Neither one that would become its texts, nor one that never ends: a pipe, which nobody fills."""
+    secret, pipe = tmp_path / "netrc", tmp_path / "pipe"
+    secret.write_text("machine files.example password hunter2\n")
+    os.mkfifo(pipe)
+    for number, file in enumerate((secret, pipe)):
+        checkpoint = changed(home, tmp_path / str(number), of="plain", model={"unet": None, "load": "x", "prompts": str(file)})
+        with pytest.raises(TrainingError, match=r"must be a list of texts in the recipe") as told:
+            recipe_of(checkpoint)
+        assert "hunter2" not in str(told.value)

@@ -54,7 +54,8 @@ class Diagnostic:
         place = unfilled(self.received) if "template" not in self.remedy else ""
         remedy = template_hint(place) if place else self.remedy
         where = f"{self.file}:{self.line}: " if self.file else ""
-        key, received = shortened(self.key, _MOST_OF_KEY), shortened(self.received, _MOST_RECEIVED)
+        # Hidden before they are cut: half of a login is no longer known for one.
+        key, received = shortened(masked(self.key), _MOST_OF_KEY), shortened(masked(self.received), _MOST_RECEIVED)
         return one_line(masked(f"{where}{key}: {self.rule}, but got {received}; {remedy}"))
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from dualsweep.trainer.config.masking import masked
+
 #: Valid words that an error lists.
 _MOST_LISTED = 25
 
 
 def show(value: object) -> str:
-    """A value as an error quotes it: its Python form, cut at 80 characters."""
-    text = repr(value)
+    """A value as an error quotes it: its Python form, cut at 80 characters, its secrets hidden before that would split them."""
+    text = masked(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -37,8 +39,8 @@ def first_line(error: BaseException) -> str:
 
 
 def with_class(error: BaseException) -> str:
-    """`CLASS: first line`, of which at most 200 characters."""
-    return f"{type(error).__name__}: {first_line(error)[:200]}"
+    """`CLASS: first line`, of which at most 200 characters, its secrets hidden before."""
+    return f"{type(error).__name__}: {masked(first_line(error))[:200]}"
 
 
 def nearest(word: object, valid: Sequence[object]) -> str:

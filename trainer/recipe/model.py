@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, ValidationInfo, WithJsonSchema, model_validator
 
 from dualsweep.trainer.config.diagnostics import RuleError
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.config.yaml_core import decoded
 from dualsweep.trainer.recipe.base import Count, Fraction, ImportPath, Name, NotNegative, Positive, Section
 from dualsweep.trainer.recipe.compose import Compose
+from dualsweep.trainer.recipe.own_part import is_stored
 from dualsweep.trainer.storage import local_path
 
 
@@ -39,10 +40,15 @@ class UNet(Section):
         return self
 
 
-def _lines(value: Any) -> Any:
-    """The lines of the file that a text names, without empty ones; anything else as it is."""
+def _lines(value: Any, info: ValidationInfo) -> Any:
+    """The lines of the file that a text names, without empty ones; anything else as it is.
+
+    No file is read for a recipe that a run has stored: we store the list, so a text there is somebody else's.
+    """
     if not isinstance(value, str):
         return value
+    if is_stored(info):
+        raise RuleError("", "must be a list of texts in the recipe of a run", show(value), "write the texts themselves")
     try:
         # Not by splitlines: a text may hold other separators, as U+2028.
         lines = re.split("\r\n|\r|\n", decoded(local_path(value).read_bytes()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,15 +21,17 @@ from diffusers import DiffusionPipeline, UNet2DModel
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from dualsweep.analysis.description import _how_to_sample
 from dualsweep.analysis.front import find_front
 from dualsweep.analysis.reading import read_sweep
+from dualsweep.sweeps.tracking.exported_model import ASKED
 from dualsweep.sweeps.tracking.models import TAG, _deliver, log_models
 from dualsweep.sweeps.tracking.pyfunc import save
 from dualsweep.trainer.engine.sample_command import generate, restore
 from dualsweep.trainer.exporting.folder import write_pipeline
 from dualsweep.trainer.recipe.recipe import Recipe
 from dualsweep.trainer.storage import MARKER, described
-from tests.analysis.made_up import log_parent, log_trial, made_up_trials, new_store
+from tests.analysis.made_up import log_parent, log_trial, made_up_sweep, made_up_trials, new_store
 from tests.trainer import exporting
 from tests.trainer.models.test_build import train
 from tests.trainer.recipes import digits
@@ -162,3 +165,12 @@ def test_no_more_samples_are_made_together_than_the_model_was_evaluated_by(tmp_p
         assert made == [2, 2, 2, 2, 1, 1]
     finally:
         hook.remove()
+
+
+def test_what_the_review_says_of_sampling_is_what_the_models_take() -> None:
+    """By a row with these columns, which the review's page in MLflow names."""
+    record = made_up_sweep(5)
+    front = find_front(record)
+    said = _how_to_sample(front, {trial.trial_id: "models:/m" for trial in front.trials})
+    columns = re.findall(r"`(\w+)`", said.partition("one row with")[2].partition("for each batch")[0])
+    assert columns and set(columns) <= set(ASKED)

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.masking import masked, masked_in, masked_json
+from dualsweep.trainer.config.wording import show, with_class
 
 SECRET = "s3cr3tS3cr3tS3cr3tS3cr3t"
 HIDDEN = [
@@ -84,3 +86,12 @@ def test_plain_data_keeps_its_form_and_hides_what_stands_at_a_key_named_like_a_s
     assert masked_in(plain) == hidden
     assert json.loads(masked_json(json.dumps(plain, separators=(",", ":")))) == hidden
     assert masked_json(f"at {place}") == "at sftp://***@host/run" and masked_json("60") == "60"
+
+
+def test_a_secret_that_is_longer_than_what_an_error_quotes_is_hidden_before_the_cut() -> None:
+    """Cut in its middle, a login has no `@` that tells it."""
+    secret, place = "f0" * 32, f"https://a:{'f0' * 32}@files.example/run"
+    long = Diagnostic(("K" * 2000,), "must be there", f"{'x' * 350} {place} {'y' * 700}", "look")
+    for text in (show(place), str(Diagnostic(("K",), "r", show(place), "m")), str(long), with_class(OSError(place * 4))):
+        assert secret[:20] not in text
+    assert show("a text") == "'a text'"
