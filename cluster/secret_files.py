@@ -11,6 +11,9 @@ _NAMES = """
 .env
 .env.*
 *.env
+.env-*
+.env~
+.env.*~
 .envrc
 *.pem
 *.key
@@ -73,6 +76,13 @@ client_secret*
 *service[-_]account*.json
 auth_token
 *.token
+token
+token.json
+token.txt
+tokens.json
+rootkey*.csv
+*accesskeys*.csv
+**/gh/hosts.yml
 secret
 secrets
 secret.*

@@ -30,8 +30,9 @@ from dualsweep.sweeps.options import (
     interruptible,
     write_json,
 )
-from dualsweep.sweeps.output import Screen
+from dualsweep.sweeps.output import Screen, tell
 from dualsweep.sweeps.testbed_commands import commands as testbed
+from dualsweep.trainer.config.wording import printable
 from dualsweep.trainer.trust import trust_all
 
 app = typer.Typer(name="dualsweep", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -73,7 +74,7 @@ def check(
     known = checked_sweep if is_sweep(load(file)) else checked_recipe
     checked = known(file, sets or [], None, None, address, "whole" if dry_run or estimating else "light")
     for line in describe(checked, everything):
-        print(line)
+        tell(line)
     if estimating:
         from dualsweep.sweeps.estimating import show_estimate
 
@@ -99,7 +100,7 @@ def train(
     result = explained.result
     write_json(json_file, explained.as_training())
     if broken(result):
-        print(f"dualsweep: {result.status}: {result.reason}", file=sys.stderr)
+        print(printable(f"dualsweep: {result.status}: {result.reason}"), file=sys.stderr)
     raise typer.Exit(exit_code([result], strict=strict))
 
 

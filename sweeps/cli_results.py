@@ -21,7 +21,7 @@ from dualsweep.sweeps.options import (
     to_keep,
     write_json,
 )
-from dualsweep.sweeps.output import Screen
+from dualsweep.sweeps.output import Screen, tell
 from dualsweep.sweeps.records.folder_kind import is_sweep_folder
 from dualsweep.trainer.config.diagnostics import Diagnostic, InputError
 from dualsweep.trainer.config.uris import is_local, local_path
@@ -118,7 +118,7 @@ def _tell_which(copy: str, run: str) -> None:
     if is_local(copy) and is_sweep_folder(local_path(copy)):
         from dualsweep.sweeps.records.sweep_summary import said_of
 
-        print(said_of(local_path(copy), run))
+        tell(said_of(local_path(copy), run))
 
 
 def export(
@@ -156,7 +156,7 @@ def export(
         run, out, trial=trial, tracking_uri=tracking_uri, multipliers=multipliers, budgets=budgets, push_to_hub=push_to_hub,
         public=public,
     ):  # fmt: skip
-        print(line)
+        tell(line)
 
 
 def explain(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dualsweep.cluster.machine import local_machine
 from dualsweep.cluster.resources import concurrency
 from dualsweep.sweeps.checking import Checked, runs_elsewhere
+from dualsweep.sweeps.output import tell
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.trial_lengths import steps_at_ends
 from dualsweep.sweeps.trial_state import clock
@@ -33,7 +34,7 @@ def show_estimate(checked: Checked) -> None:
     from dualsweep.trainer.checks.estimate import estimate  # torch
 
     for line in estimated(checked, estimate(checked.recipe)):
-        print(line, flush=True)
+        tell(line)
 
 
 def estimated(checked: Checked, estimate: Estimate) -> Iterator[str]:

@@ -109,6 +109,11 @@ class Screen(Console):
             yield segment if segment.control else Segment(printable(masked(segment.text)), segment.style)
 
 
+def tell(text: str) -> None:
+    """Prints plain lines: names in them, of folders, classes or files of data, command no terminal; their escapes are shown."""
+    print(printable(text), flush=True)
+
+
 def tolerate() -> None:
     """From now on this process's own streams are tolerant."""
     for name in ("stdout", "stderr"):

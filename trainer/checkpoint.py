@@ -24,6 +24,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.errors import TrainingError
 from dualsweep.trainer.own_files import set_aside
 from dualsweep.trainer.patient_files import StoreAwayError
@@ -120,7 +121,7 @@ class CheckpointFolder:
             try:
                 return read(self.path(step))
             except TrainingError as error:
-                log.warning("%s", error)
+                log.warning("%s", masked(str(error)))
                 if isinstance(error, DamagedError):
                     set_aside(self.path(step), MARKER, "its files are others; the one before is taken, or a new beginning made")
                 else:

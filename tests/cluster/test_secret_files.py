@@ -24,10 +24,13 @@ SECRET = [
     "store.p12", "store.jks", ".kube/config", "kubeconfig", ".docker/config.json", "my-service-account.json",
     "secrets.yaml", ".streamlit/secrets.toml", "kaggle.json", ".ray/auth_token", "prod.tfvars", "terraform.tfstate", ".envrc",
     "application_default_credentials.json", ".config/gcloud/a.db", ".databrickscfg", ".huggingface/token", "deploy_rsa",
-    "client_secret_1.json",
+    "client_secret_1.json", ".env~", ".env-prod", ".cache/huggingface/token", "token", "token.json", "rootkey.csv",
+    "me_accessKeys.csv",
+    ".config/gh/hosts.yml",
 ]  # fmt: skip
 PLAIN = ["sweep.yaml", "README.md", "environment.yaml", "env.py", "tokens.py", "id_rsa.pub", ".env.example", "secrets.py",
-         "keys.md", "data/identity.csv", "src/credentials.py", "monkey.txt", "idea.txt"]  # fmt: skip
+         "keys.md", "data/identity.csv", "src/credentials.py", "monkey.txt", "idea.txt",
+         "ansible/hosts.yml", "tokenizer.json", "token_ids.json"]  # fmt: skip
 KEYS = ["\ufeff-----BEGIN RSA PRIVATE KEY-----\nx",
         "-----BEGIN RSA PRIVATE KEY-----\nx", "-----BEGIN OPENSSH PRIVATE KEY-----\nx", "\n-----BEGIN PRIVATE KEY-----",
         "PuTTY-User-Key-File-3: x",

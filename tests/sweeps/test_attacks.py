@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dualsweep.sweeps.entry import main
 
@@ -69,3 +70,23 @@ def test_names_that_command_a_terminal(key, attack, tmp_path, monkeypatch, capsy
     Path("recipe.yaml").write_text(RECIPE)
     Path("s.yaml").write_text(SWEEP.replace(key, f'{key.partition(":")[0]}: "x{attack}"'))
     assert "which terminals obey" in told(["check", "s.yaml"], monkeypatch, capsys)
+
+
+def test_names_in_data_command_no_terminal(tmp_path, monkeypatch, capsys):
+    """A folder of images is somebody else's: its classes' names are printed by `check`, with their escapes to be seen."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat\x1b]0;owned\x07", "dog"):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True)
+        for number in range(2):
+            Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.png")
+    Path("r.yaml").write_text(
+        "name: images\nformulation: constrained_training\nmodel: {unet: {channels: [8]}}\n"
+        "data: {folder: images}\nconstraints: []\ntrain: {steps: 2, batch_size: 2}\nevaluation: {samples: 0}\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["dualsweep", "check", "r.yaml"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    lines = capsys.readouterr().out.splitlines()
+    assert end.value.code == 0 and any("owned" in line for line in lines)
+    assert all(line.isprintable() for line in lines)

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.train
 
+from dualsweep.trainer.config.masking import masked
 from dualsweep.trainer.ray_shell.job import TRAINING, Job
 from dualsweep.trainer.ray_shell.own_modules import OwnModules
 from dualsweep.trainer.ray_shell.slot_actor import Left
@@ -61,7 +62,7 @@ def _train(job: Job, slot: Any, number: int) -> bool:
     from dualsweep.trainer.recipe.recipe import Recipe
     from dualsweep.trainer.trust import trust_all
 
-    print(f"{TRAINING} {job.output}", flush=True)  # one log has one training after another
+    print(f"{TRAINING} {masked(job.output)}", flush=True)  # one log has one training after another
     trust_all(job.trust)
     wait_for_stores(STORE_PATIENCE)
     torch.set_num_threads(job.threads)

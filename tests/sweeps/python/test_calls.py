@@ -82,6 +82,18 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
     assert "steps" not in plain["train"]  # what was given is left as it was
 
 
+def untold(file: str) -> ds.Recipe:
+    """A recipe with a budget of 0 and nothing that tells its tolerance."""
+    plain = ds.load_recipe(file)[0].model_dump(mode="json")
+    plain["constraints"] = [{"name": "four", "data": {"classes": [4]}, "at_most": 0.0}]
+    return ds.Recipe.model_validate(plain)
+
+
+def with_seed(file: str, seed: int) -> ds.Recipe:
+    """A recipe with another seed, which pydantic does not check."""
+    return ds.load_recipe(file)[0].model_copy(update={"seed": seed})
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -123,6 +135,11 @@ def test_the_same_training_from_a_file_a_dict_and_a_recipe(there: Path, monkeypa
         (lambda: ds.sweep({"formulation": "x"}), "must be a sweep, but got a recipe; give it to `dualsweep.train`, or"),
         (lambda: ds.train("recipe.yaml", tracking_uri=Path("a.db")), "tracking_uri: must be a text, but got"),  # type: ignore[arg-type]
         (lambda: ds.front("runs/tiny-sweep", tracking_uri=[]), "tracking_uri: must be a text, but got []"),  # type: ignore[arg-type]
+        (
+            lambda: ds.train(with_seed("recipe.yaml", -3)),
+            "seed: must be greater than or equal to 0",
+        ),
+        (lambda: ds.train(untold("recipe.yaml")), "feasibility.tolerance"),
         (lambda: ds.train("recipe.yaml", address=1), "address: must be a text, but got 1"),  # type: ignore[arg-type]
         (lambda: ds.sweep("sweep.yaml", address=b"x"), "address: must be a text, but got"),  # type: ignore[arg-type]
     ],
