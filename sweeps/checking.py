@@ -13,6 +13,7 @@ from dualsweep.analysis.tracking_uri import VARIABLE, tracking_uri, wrong_with
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.machine import local_machine
 from dualsweep.cluster.resources import Ask, concurrency
+from dualsweep.sweeps.planning.idle import idle_searches
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.rules import check_classes
@@ -184,8 +185,11 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
     if problems:
         raise InputError(problems)
     if depth == "light" or (depth == "needed" and is_local(checked.output) and has_trained(Path(checked.output))):
-        return replace(checked, found=findings(checked.recipe, checked.document, known))
-    return replace(checked, found=check_by_loading(checked.recipe, checked.document, known, everything=depth == "whole"))
+        told = findings(checked.recipe, checked.document, known)
+    else:
+        told = check_by_loading(checked.recipe, checked.document, known, everything=depth == "whole")
+    idle = idle_searches(checked.plan) if checked.plan is not None else ()
+    return replace(checked, found=replace(told, warnings=(*told.warnings, *idle)))
 
 
 def _kind_problems(checked: Checked) -> Iterator[Diagnostic]:
