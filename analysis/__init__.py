@@ -6,7 +6,7 @@ Each name is imported from the module that owns it, so that `import analysis` co
     from dualsweep.analysis.reading import read_sweep
     from dualsweep.analysis.review import review
 
-    record = read_sweep("sqlite:///mlflow.db", "digits-minority")
+    record = read_sweep("sqlite:///mlflow.db", "digits-budgets")
     outcome = review(record, Path("out"))
     publish("sqlite:///mlflow.db", record, outcome)
 """

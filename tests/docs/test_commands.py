@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
+from dualsweep.trainer.config.yaml_file import load
+from dualsweep.trainer.recipe.load import is_sweep
 from tests.sweeps.here import dualsweep_here
 from tests.test_runs_of_0_1 import unpack
 
@@ -21,7 +23,7 @@ FILLED = {
     **dict.fromkeys(("runs/faces", "runs/digits-minorities", "runs/digits-minority", "runs/digits-alignment"), "runs/tiny"),
     **dict.fromkeys(("runs/mnist-minorities", "runs/mnist-fine-tuning", "runs/bold-digits", "runs/captioned-pairs"), "runs/tiny"),
     **dict.fromkeys(("runs/rare-fours-budgets", "runs/faces-budgets", "runs/digits"), "runs/tiny-sweep"),
-    "runs/digits-minority/trials/0003": "runs/tiny-sweep/trials/0001", "digits": "tiny-sweep", "7": "1", "64": "2", "16": "2",
+    "runs/digits-budgets/trials/0003": "runs/tiny-sweep/trials/0001", "digits": "tiny-sweep", "7": "1", "64": "2", "16": "2",
     **dict.fromkeys(("docs/examples/annotated-sweep.yaml", "sweep.yaml"), "sweep.yaml"),
 }  # fmt: skip
 #: Options that shorten what runs here, and that the guides need not name.
@@ -184,3 +186,14 @@ def test_make_knows_its_targets_and_what_is_given_to_them(command: str) -> None:
     assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for word in given:
         assert f"$({word.partition('=')[0]})" in makefile, word
+
+
+def test_no_recipe_and_sweep_of_ours_have_one_name() -> None:
+    """A folder holds one kind of run, so the second of two commands that a guide prints would be refused."""
+    names: dict[bool, set[str]] = {True: set(), False: set()}
+    for file in [file for folder in ("sweeps", "sweeps/recipes", "docs/examples") for file in (ROOT / folder).glob("*.yaml")]:
+        document = load(file)
+        if isinstance(document.data, dict) and "name" in document.data:
+            names[is_sweep(document)].add(document.data["name"])
+    assert names[True] >= {"digits", "digits-budgets"} and names[False] >= {"digits-minorities", "digits-minority"}
+    assert not names[True] & names[False]
