@@ -16,6 +16,7 @@ from dualsweep.cluster.resources import Ask, concurrency
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.rules import check_classes
+from dualsweep.sweeps.planning.unused_search import search_warnings
 from dualsweep.sweeps.records.folder_kind import has_trained, other_kind
 from dualsweep.sweeps.typed import sweep_in_place_of_train, train_in_place_of_sweep
 from dualsweep.trainer.checks import before_loading
@@ -184,8 +185,12 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
     if problems:
         raise InputError(problems)
     if depth == "light" or (depth == "needed" and is_local(checked.output) and has_trained(Path(checked.output))):
-        return replace(checked, found=findings(checked.recipe, checked.document, known))
-    return replace(checked, found=check_by_loading(checked.recipe, checked.document, known, everything=depth == "whole"))
+        told = findings(checked.recipe, checked.document, known)
+    else:
+        told = check_by_loading(checked.recipe, checked.document, known, everything=depth == "whole")
+    if checked.plan is not None:
+        told = replace(told, warnings=(*search_warnings(checked.plan), *told.warnings))
+    return replace(checked, found=told)
 
 
 def _kind_problems(checked: Checked) -> Iterator[Diagnostic]:
