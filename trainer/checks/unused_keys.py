@@ -12,6 +12,7 @@ from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 from dualsweep.trainer.recipe.rollout import BALANCING
 from dualsweep.trainer.recipe.source_options import SourceOptions
+from dualsweep.trainer.terms.own import OwnTerm
 
 #: Of `rollout`: what a sampler of that name reads.
 _OF_SAMPLING = ("steps", "eta")
@@ -104,6 +105,8 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
     if not recipe.terms_on("data"):
         yield from ("train.batches", "train.floor", "train.constraint_batch", "train.offset_noise", "train.condition_dropout")
         yield from ("data.random_flip", "data.random_crop")
+        if not recipe.terms_on("product") and not _asks_own_part(recipe):
+            yield from ("train.batch_size", "train.loss_weight", "schedule.p_mean", "schedule.p_std")
     elif train.batches == "mixture":
         yield "train.constraint_batch"
     else:
@@ -113,6 +116,11 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
             f"train.{key}"
             for key in ("optimizer", "lr", "lr_schedule", "lr_cooldown", "lr_warmup", "weight_decay", "clip", "ema")
         )
+
+
+def _asks_own_part(recipe: Recipe) -> bool:
+    """Whether a term or estimator of the user's own is asked, which is given all of `train`."""
+    return isinstance(recipe.rollout.gradient, OwnPart) or any(isinstance(each.value, OwnTerm) for each in recipe.terms)
 
 
 def _of_evaluation(recipe: Recipe) -> Iterator[str]:
