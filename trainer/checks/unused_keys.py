@@ -8,6 +8,7 @@ from typing import Any
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.dual.registry import RULES, rule_of
+from dualsweep.trainer.recipe.formulation import SHAPES
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 from dualsweep.trainer.recipe.rollout import BALANCING
@@ -18,7 +19,8 @@ from dualsweep.trainer.terms.own import OwnTerm
 _OF_SAMPLING = ("steps", "eta")
 #: Of `dual`: what says how far multipliers move, what is read although none moves, and what although there is none at all, as
 #: steps are counted and told by it.
-_OF_MOVING, _OF_LOOP, _OF_STEPS = ("step_size", "gain_warmup", "decay", "warmup"), ("every", "staleness", "alpha"), ("every",)
+_OF_MOVING = ("step_size", "gain_warmup", "decay", "warmup", "average", "patience")
+_OF_LOOP, _OF_STEPS = ("every", "staleness", "alpha"), ("every",)
 
 
 def is_unused(key: str, unused: frozenset[str]) -> bool:
@@ -91,6 +93,8 @@ def _of_dual(recipe: Recipe) -> Iterator[str]:
         yield "dual.trust"
     if recipe.dual.rule == "fixed":
         yield from (f"dual.{key}" for key in _OF_MOVING)
+    if SHAPES[recipe.formulation].simplex:
+        yield from ("dual.cap", "dual.patience", "feasibility")
 
 
 def _of_training(recipe: Recipe) -> Iterator[str]:

@@ -139,8 +139,10 @@ def test_each_key_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("name", "keys"), [
-    ("backpropagation", {"train.batch_size": 17, "train.loss_weight": "min_snr"}),
+    ("backpropagation", {"train.batch_size", "train.loss_weight"}),
+    ("composed", {"dual.cap", "dual.patience", "feasibility.confidence", "feasibility.draws", "feasibility.tolerance"}),
+    ("fixed", {"dual.patience", "dual.average"}),
 ])  # fmt: skip
-def test_what_changes_nothing_is_called_unused(name: str, keys: dict[str, Any]) -> None:
+def test_what_changes_nothing_is_called_unused(name: str, keys: set[str]) -> None:
     unused = unused_keys(RECIPES[name])
     assert [key for key in keys if not is_unused(key, unused)] == []
