@@ -93,6 +93,8 @@ def _of_dual(recipe: Recipe) -> Iterator[str]:
         yield "dual.trust"
     if recipe.dual.rule == "fixed":
         yield from (f"dual.{key}" for key in _OF_MOVING)
+    elif recipe.start is not None:
+        yield "dual.start"
     if SHAPES[recipe.formulation].simplex:
         yield from ("dual.cap", "dual.patience", "feasibility")
 
@@ -111,6 +113,8 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
         yield from ("data.random_flip", "data.random_crop")
         if not recipe.terms_on("product") and not _asks_own_part(recipe):
             yield from ("train.batch_size", "train.loss_weight", "schedule.p_mean", "schedule.p_std")
+    elif all(each.column == 0 for each in recipe.terms_on("data")):
+        yield from ("train.batches", "train.floor", "train.constraint_batch")
     elif train.batches == "mixture":
         yield "train.constraint_batch"
     else:
@@ -134,5 +138,8 @@ def _of_evaluation(recipe: Recipe) -> Iterator[str]:
         yield from ("evaluation.metrics", "evaluation.grid")
     if recipe.data is None:
         yield "evaluation.metrics"
-    if evaluation.judge.call is not None:
+    if recipe.monitor is not None and not recipe.monitor.bands:
+        yield "monitor.draws"
+    measured = evaluation.samples and evaluation.metrics and recipe.data is not None
+    if evaluation.judge.call is not None or not (measured or recipe.terms_on("rollout")):
         yield from ("evaluation.judge.epochs", "evaluation.judge.features")
