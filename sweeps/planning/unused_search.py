@@ -24,8 +24,8 @@ def search_warnings(plan: Plan) -> Iterator[Diagnostic]:
             return
         try:
             unused = unused_keys(plan.trial_recipe(params))
-        except InputError:  # told by `search.resolve`
-            continue
+        except InputError:  # a corner that `search.resolve` did not try: nobody knows
+            return
         ignored = {name: written for name, written in ignored.items() if is_unused(name, unused)}
     for written in dict.fromkeys(ignored.values()):
         rule, remedy = "should be of use to the recipe", f"drop it, or fix it: `--set search.{written.key}=null`"
