@@ -13,10 +13,10 @@ from dualsweep.analysis.tracking_uri import VARIABLE, tracking_uri, wrong_with
 from dualsweep.cluster.errors import ClusterError
 from dualsweep.cluster.machine import local_machine
 from dualsweep.cluster.resources import Ask, concurrency
-from dualsweep.sweeps.planning.idle import idle_searches
 from dualsweep.sweeps.planning.load import load_plan
 from dualsweep.sweeps.planning.plan import Plan
 from dualsweep.sweeps.planning.rules import check_classes
+from dualsweep.sweeps.planning.unused_search import search_warnings
 from dualsweep.sweeps.records.folder_kind import has_trained, other_kind
 from dualsweep.sweeps.typed import sweep_in_place_of_train, train_in_place_of_sweep
 from dualsweep.trainer.checks import before_loading
@@ -188,8 +188,9 @@ def _complete(checked: Checked, json_file: Path | None, depth: Depth) -> Checked
         told = findings(checked.recipe, checked.document, known)
     else:
         told = check_by_loading(checked.recipe, checked.document, known, everything=depth == "whole")
-    idle = idle_searches(checked.plan) if checked.plan is not None else ()
-    return replace(checked, found=replace(told, warnings=(*told.warnings, *idle)))
+    if checked.plan is not None:
+        told = replace(told, warnings=(*search_warnings(checked.plan), *told.warnings))
+    return replace(checked, found=told)
 
 
 def _kind_problems(checked: Checked) -> Iterator[Diagnostic]:

@@ -60,6 +60,7 @@ def recipe_given(recipe: str | Path | Values | Recipe, values: Values | None) ->
     """
     if isinstance(recipe, Recipe):
         overrides = _overrides(values)
+        # Also where nothing is laid over it: pydantic's `model_copy` checks nothing, and some rules are of documents.
         checked = recipe_from(_made(recipe.model_dump(mode="json"), "recipe"), overrides)
         # Whoever wrote it, values that are the defaults' are not told from those that nobody wrote.
         written = _made(recipe.model_dump(mode="json", exclude_defaults=True), "recipe")

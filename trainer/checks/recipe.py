@@ -5,7 +5,7 @@ from __future__ import annotations
 from dualsweep.trainer.checks import before_loading
 from dualsweep.trainer.checks.findings import Findings, findings
 from dualsweep.trainer.config.diagnostics import InputError
-from dualsweep.trainer.config.yaml_file import Document
+from dualsweep.trainer.config.yaml_file import Document, validate
 from dualsweep.trainer.data.dataset_info import DatasetInfo
 from dualsweep.trainer.feasibility.defaults import without_tolerance
 from dualsweep.trainer.recipe.load import tolerance_problems
@@ -13,12 +13,13 @@ from dualsweep.trainer.recipe.recipe import Recipe
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Holds a valid recipe that no file holds against its data, models and the user's parts; mistakes are told by their keys.
+    """Holds a recipe that no file holds against its schema, data, models and the user's parts; mistakes are told by their keys.
 
     Raises:
         InputError: with every mistake found.
     """
     document = Document("", {})
+    validate(Recipe, Document("", recipe.model_dump(mode="json")))  # pydantic's `model_copy` checks nothing
     found, known = before_loading.examine(recipe, document)
     if mistakes := tolerance_problems(recipe, document, without_tolerance(recipe)) + found:
         raise InputError(mistakes)

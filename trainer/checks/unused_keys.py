@@ -8,16 +8,19 @@ from typing import Any
 from dualsweep.trainer.config.diagnostics import Diagnostic
 from dualsweep.trainer.config.wording import show
 from dualsweep.trainer.dual.registry import RULES, rule_of
+from dualsweep.trainer.recipe.formulation import SHAPES
 from dualsweep.trainer.recipe.own_part import OwnPart
 from dualsweep.trainer.recipe.recipe import Recipe, flatten
 from dualsweep.trainer.recipe.rollout import BALANCING
 from dualsweep.trainer.recipe.source_options import SourceOptions
+from dualsweep.trainer.terms.own import OwnTerm
 
 #: Of `rollout`: what a sampler of that name reads.
 _OF_SAMPLING = ("steps", "eta")
 #: Of `dual`: what says how far multipliers move, what is read although none moves, and what although there is none at all, as
 #: steps are counted and told by it.
-_OF_MOVING, _OF_LOOP, _OF_STEPS = ("step_size", "gain_warmup", "decay", "warmup"), ("every", "staleness", "alpha"), ("every",)
+_OF_MOVING = ("step_size", "gain_warmup", "decay", "warmup", "average", "patience")
+_OF_LOOP, _OF_STEPS = ("every", "staleness", "alpha"), ("every",)
 
 
 def is_unused(key: str, unused: frozenset[str]) -> bool:
@@ -90,6 +93,10 @@ def _of_dual(recipe: Recipe) -> Iterator[str]:
         yield "dual.trust"
     if recipe.dual.rule == "fixed":
         yield from (f"dual.{key}" for key in _OF_MOVING)
+    elif recipe.start is not None:
+        yield "dual.start"
+    if SHAPES[recipe.formulation].simplex:
+        yield from ("dual.cap", "dual.patience", "feasibility")
 
 
 def _of_training(recipe: Recipe) -> Iterator[str]:
@@ -104,6 +111,10 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
     if not recipe.terms_on("data"):
         yield from ("train.batches", "train.floor", "train.constraint_batch", "train.offset_noise", "train.condition_dropout")
         yield from ("data.random_flip", "data.random_crop")
+        if not recipe.terms_on("product") and not _asks_own_part(recipe):
+            yield from ("train.batch_size", "train.loss_weight", "schedule.p_mean", "schedule.p_std")
+    elif all(each.column == 0 for each in recipe.terms_on("data")):
+        yield from ("train.batches", "train.floor", "train.constraint_batch")
     elif train.batches == "mixture":
         yield "train.constraint_batch"
     else:
@@ -115,6 +126,11 @@ def _of_training(recipe: Recipe) -> Iterator[str]:
         )
 
 
+def _asks_own_part(recipe: Recipe) -> bool:
+    """Whether a term or estimator of the user's own is asked, which is given all of `train`."""
+    return isinstance(recipe.rollout.gradient, OwnPart) or any(isinstance(each.value, OwnTerm) for each in recipe.terms)
+
+
 def _of_evaluation(recipe: Recipe) -> Iterator[str]:
     evaluation = recipe.evaluation
     if not evaluation.samples:
@@ -122,5 +138,8 @@ def _of_evaluation(recipe: Recipe) -> Iterator[str]:
         yield from ("evaluation.metrics", "evaluation.grid")
     if recipe.data is None:
         yield "evaluation.metrics"
-    if evaluation.judge.call is not None:
+    if recipe.monitor is not None and not recipe.monitor.bands:
+        yield "monitor.draws"
+    measured = evaluation.samples and evaluation.metrics and recipe.data is not None
+    if evaluation.judge.call is not None or not (measured or recipe.terms_on("rollout")):
         yield from ("evaluation.judge.epochs", "evaluation.judge.features")

@@ -12,7 +12,7 @@ from dualsweep.trainer.recipe.recipe import Recipe
 def tolerances(recipe: Recipe) -> dict[str, Tolerance | None]:
     """Each constraint's tolerance by its name: the recipe's own, else the default; None where there is nothing to take one from.
 
-    Where the largest value is minimised nothing is required, and 0 stands.
+    Where the largest value is minimised nothing is required, and 0 stands whatever is given.
     """
     given, by_constraint = recipe.feasibility.tolerance, dict[str, Tolerance | None]()
     normalised = recipe.rollout.normalize
@@ -20,12 +20,14 @@ def tolerances(recipe: Recipe) -> dict[str, Tolerance | None]:
     for column, constraint in enumerate(recipe.constraints, start=1):
         own = given.get(constraint.name) if isinstance(given, dict) else given
         budget = constraint.budget
-        if own is not None:
+        if budget is None:
+            by_constraint[constraint.name] = Tolerance(0.0)
+        elif own is not None:
             by_constraint[constraint.name] = Tolerance(own)
         elif normalised and words[column].normalised:
             by_constraint[constraint.name] = Tolerance(NORMALISED)
-        elif budget is None or budget != 0:
-            by_constraint[constraint.name] = Tolerance(SHARE * abs(budget or 0.0))
+        elif budget != 0:
+            by_constraint[constraint.name] = Tolerance(SHARE * abs(budget))
         else:
             by_constraint[constraint.name] = Tolerance(OF_OBJECTIVE, of_objective=True) if constraint.relative_to else None
     return by_constraint

@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ FORMAT = "dualsweep-latents-1"
 VARIABLE = "DUALSWEEP_LATENTS"
 #: Files that were not used for longest go when there is more than this.
 MOST_BYTES = 50 * 2**30
+#: A file under a passing name that was written to within this time may still have its writer.
+_WRITTEN_SECONDS = 3600
 
 _KEPT, _ASIDE, _PASSING, _LOCK = ".latents", ".broken", ".part", ".lock"
 _CHECKSUM = hashlib.sha256().digest_size
@@ -158,10 +161,19 @@ def _write(path: Path, size: int, parts: Iterator[Tensor]) -> None:
 
 
 def _make_room(newest: Path) -> None:
-    """Removes what was not used for longest, as far as there is too much; who has it mapped keeps it."""
-    files = [file for file in newest.parent.iterdir() if file.suffix in (_KEPT, _ASIDE, _PASSING) and file != newest]
+    """Removes what was not used for longest, as far as there is too much; who has it mapped keeps it.
+
+    Other runs write, rename and remove files here meanwhile. What one of them may still be writing stays.
+    """
+    used: list[tuple[float, int, Path]] = []
+    for file in newest.parent.iterdir():
+        if file.suffix in (_KEPT, _ASIDE, _PASSING) and file != newest:
+            with contextlib.suppress(OSError):  # gone by now
+                state = file.stat()
+                used.append((state.st_mtime, state.st_size, file))
     left = MOST_BYTES - newest.stat().st_size
-    for file in sorted(files, key=lambda used: -used.stat().st_mtime):
-        left -= file.stat().st_size
-        if left < 0:
-            file.unlink(missing_ok=True)
+    for when, size, file in sorted(used, reverse=True):
+        left -= size
+        if left < 0 and not (file.suffix == _PASSING and time.time() - when < _WRITTEN_SECONDS):
+            with contextlib.suppress(OSError):  # another user's
+                file.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -301,6 +302,20 @@ def test_of_a_recipe_only_what_somebody_wrote_is_warned_of(there: Path) -> None:
     for each in (recipe, stored):
         (line,) = warned(each, {"dual.trust": 0.3})
         assert line == "set:1: dual.trust: should be of use to the recipe, but got 0.3, which it ignores; drop it"
+
+
+@pytest.mark.parametrize(("made", "said"), [
+    (lambda it: it.model_copy(update={"seed": -3}), r"recipe:1: seed: must be .*, but got -3"),
+    (lambda it: it.model_copy(update={"train": it.train.model_copy(update={"steps": 0})}), "train.steps"),
+    (lambda it: ds.Recipe.model_validate(it.model_dump(mode="json") | {
+        "constraints": [{"name": "four", "data": {"classes": [4]}, "at_most": 0.0}],
+    }), "must come with `feasibility.tolerance` where the budget is 0"),
+])  # fmt: skip
+def test_a_recipe_of_python_is_held_against_every_rule(made: Callable[[ds.Recipe], ds.Recipe], said: str, there: Path) -> None:
+    recipe = made(ds.load_recipe(there / "recipe.yaml")[0])
+    for values in (None, {"train.lr": 0.002}):
+        with pytest.raises(ds.InputError, match=said):
+            recipe_given(recipe, values)
 
 
 def test_what_python_made_has_the_script_as_its_source(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,3 +43,8 @@ def test_what_only_loading_tells_is_told_too(tmp_path: Path) -> None:
 
 def test_a_good_recipe_passes() -> None:
     check_recipe(Recipe.model_validate(digits(evaluation={"samples": 0}).model_dump()))
+
+
+def test_a_recipe_that_pydantic_copied_unchecked_is_held_against_its_schema() -> None:
+    with pytest.raises(InputError, match=r"seed: must be .*, but got -3"):
+        check_recipe(digits(evaluation={"samples": 0}).model_copy(update={"seed": -3}))

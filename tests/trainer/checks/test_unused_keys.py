@@ -84,9 +84,9 @@ OTHERS: dict[str, Any] = {
     "dual.staleness": 0, "dual.patience": 1, "dual.nu": 0.3, "dual.kappa_p": 4.0,
     "feasibility.confidence": 0.6, "feasibility.tolerance": 0.3, "feasibility.draws": 5000,
     "train.weight_decay": 0.3, "train.lr_cooldown": 0.9, "train.batches": "separate", "train.floor": 3,
-    "train.constraint_batch": 5, "train.offset_noise": 0.3,
+    "train.constraint_batch": 5, "train.offset_noise": 0.3, "train.batch_size": 17, "train.loss_weight": "min_snr",
     "evaluation.sampler": "ddpm", "evaluation.sample_steps": 2, "evaluation.metrics": [], "evaluation.grid": 2,
-    "evaluation.judge.epochs": 3, "evaluation.judge.features": 9,
+    "monitor.draws": 64, "evaluation.judge.epochs": 3, "evaluation.judge.features": 9,
 }  # fmt: skip
 #: Of these, what every recipe uses: `check` once said otherwise of some.
 USED = {"dual.every", "evaluation.sampler", "evaluation.sample_steps"}
@@ -136,3 +136,16 @@ def test_what_is_called_unused_changes_nothing(name: str, tmp_path: Path) -> Non
 def test_each_key_is_tried() -> None:
     tried = set[str]().union(*(others(each)[1] for each in RECIPES.values()))
     assert tried == set(OTHERS) - USED
+
+
+@pytest.mark.parametrize(("name", "keys"), [
+    ("backpropagation", {"train.batch_size", "train.loss_weight"}),
+    ("composed", {"dual.cap", "dual.patience", "feasibility.confidence", "feasibility.draws", "feasibility.tolerance"}),
+    ("no constraints", {"train.floor", "train.batches", "train.constraint_batch", "evaluation.judge.epochs"}),
+    ("beside data", {"train.floor", "train.constraint_batch"}),
+    ("samples of another model", {"monitor.draws"}),
+    ("fixed", {"dual.patience", "dual.average"}),
+])  # fmt: skip
+def test_what_changes_nothing_is_called_unused(name: str, keys: set[str]) -> None:
+    unused = unused_keys(RECIPES[name])
+    assert [key for key in keys if not is_unused(key, unused)] == []

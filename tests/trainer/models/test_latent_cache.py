@@ -332,3 +332,21 @@ def test_processes_that_start_at_once_encode_once_between_them(cache: Path) -> N
     said = [racer.communicate(timeout=300)[0].split() for racer in racers]
     assert sorted(count for count, _ in said) == ["0", "150"]
     assert len({digest for _, digest in said}) == 1 and only(cache).exists()
+
+
+def test_a_file_that_another_run_renames_meanwhile_is_no_failure(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([*listed(folder), folder / "gone.part"]))
+    found = latent_cache.kept("mine", (2, 3), lambda: iter([torch.ones(2, 3)]))
+    assert found is not None and torch.equal(found, torch.ones(2, 3)) and only(cache).stem == "mine"
+
+
+def test_what_another_run_is_writing_is_left_alone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir()
+    fresh, left_behind = cache / "theirs-1.part", cache / "theirs-2.part"
+    for each in (fresh, left_behind):
+        each.write_bytes(bytes(100))
+    os.utime(left_behind, (0, 0))
+    monkeypatch.setattr(latent_cache, "MOST_BYTES", 60)
+    assert latent_cache.kept("mine", (2, 3), lambda: iter([torch.ones(2, 3)])) is not None
+    assert fresh.exists() and not left_behind.exists()

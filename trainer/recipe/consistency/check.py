@@ -12,7 +12,7 @@ from dualsweep.trainer.recipe.consistency.composition import (
     nothing_is_trained,
     parts_are_noised_alike,
 )
-from dualsweep.trainer.recipe.consistency.feasibility import check_feasibility
+from dualsweep.trainer.recipe.consistency.feasibility import check_feasibility, held_out_values_are_on_data
 from dualsweep.trainer.recipe.consistency.monitoring import (
     bands_have_held_out_data,
     looks_have_a_point,
@@ -104,4 +104,5 @@ SINCE: tuple[Callable[[RecipeFields], None], ...] = (
     parts_are_noised_alike,
     guidance_is_learned,
     gpus_fit_the_workers,
+    held_out_values_are_on_data,
 )

@@ -20,3 +20,12 @@ def check_feasibility(recipe: RecipeFields) -> None:
         raise RuleError(
             "feasibility.on", "must be training where no data are held out", "held_out", "write e.g. data.holdout: 0.1"
         )
+
+
+def held_out_values_are_on_data(recipe: RecipeFields) -> None:
+    """Values of samples have no held-out data to be judged on."""
+    on_data = any(each.column for each in recipe.terms_on("data"))
+    if recipe.feasibility.on == "held_out" and recipe.constraints and not on_data:
+        raise RuleError(
+            "feasibility.on", "must be training where no constraint is on data", "held_out", "drop it: samples are not held out"
+        )

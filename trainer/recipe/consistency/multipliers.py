@@ -60,9 +60,13 @@ def starts_are_within_the_cap(recipe: RecipeFields) -> None:
 
 
 def _starts(recipe: RecipeFields) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """The first multipliers that a recipe gives, by constraint, each with the key where it does."""
+    """The first multipliers that a recipe gives, by constraint, each with the key where it does.
+
+    `dual.start` gives none where another run's end is gone on from, unless they are fixed.
+    """
     start = recipe.dual.start
-    yield "dual.start", start if isinstance(start, Mapping) else {each.name: start for each in recipe.constraints}
+    if recipe.start is None or recipe.dual.rule == "fixed":
+        yield "dual.start", start if isinstance(start, Mapping) else {each.name: start for each in recipe.constraints}
     if recipe.start is not None:
         yield "start.multipliers", recipe.start.multipliers
 

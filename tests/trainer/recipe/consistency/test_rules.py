@@ -276,6 +276,10 @@ BREACHES = [
     Breach(monitoring.one_model_is_looked_at, AMORTISED, {"monitor": {"every": 10}}, "monitor"),
     Breach(feasibility.check_feasibility, SHARP, {"feasibility": {"tolerance": {"fife": 0.1}}}, "feasibility.tolerance"),
     Breach(feasibility.check_feasibility, SHARP, {"data": {"source": "digits"}}, "feasibility.on"),
+    Breach(
+        feasibility.held_out_values_are_on_data, SHARP, two({"name": "four", "share": {"of": 4}, "at_least": 0.4}),
+        "feasibility.on",
+    ),
     Breach(shards.shards_are_of_several_workers, SHARDED, {"resources": {"parallel": "fsdp"}}, "resources.parallel"),
     Breach(
         shards.shards_fit_what_is_trained, {**COMPOSED, "resources": {"workers": 2}}, {"resources": SHARDED["resources"]},
@@ -312,6 +316,14 @@ def test_each_rule_takes_what_fits_and_names_the_key_of_what_does_not(breach: Br
     [said] = raised.value.diagnostics
     assert said.key == breach.key
     assert said.rule and said.received and said.remedy
+
+
+def test_a_start_that_does_not_count_is_not_held_against_the_cap() -> None:
+    """`start.from` brings the multipliers, but for fixed ones."""
+    begun: Plain = {**DATA, "start": {"from": "runs/a"}, "dual": {"start": 11.0}}
+    multipliers.starts_are_within_the_cap(RecipeFields.model_validate(begun))
+    with pytest.raises(RuleError):
+        multipliers.starts_are_within_the_cap(RecipeFields.model_validate({**begun, "dual": {"rule": "fixed", "start": 11.0}}))
 
 
 def test_every_rule_is_broken_here() -> None:
