@@ -148,7 +148,7 @@ class Tracking(Section):
         examples=["sqlite:///mlflow.db"],
     )
     experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
-        None, description="the experiment; left out, it has the sweep's name", examples=["digits-budgets"]
+        None, description="the experiment; left out, it has the sweep's name", examples=["digits-minority"]
     )
     trajectories: bool = Field(
         True,
@@ -167,7 +167,7 @@ class WarmStart(Section):
         None, description="or the storage of its study", examples=["sqlite:///study.db"]
     )
     study: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="the study's name there; left out, the only one", examples=["digits-budgets"]
+        None, description="the study's name there; left out, the only one", examples=["digits-minority"]
     )
 
     @model_validator(mode="after")
@@ -194,7 +194,7 @@ def _placed(value: Any) -> Any:
 class Sweep(Section):
     """A sweep over one recipe."""
 
-    name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["digits-budgets"])
+    name: Name = Field(description="a name of letters, digits, `_` and `-`", examples=["digits-minority"])
     recipe: str | dict[str, Any] = Field(
         description="the path of a recipe, from the sweep's own folder, or a whole recipe in place",
         examples=["recipes/digits.yaml"],
