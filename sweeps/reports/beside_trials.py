@@ -45,7 +45,9 @@ def beside_mlflow(explained: Explained, tracking_uri: str, sweep_run: str, trial
 
 
 def _beside(explained: Explained, record: SweepRecord, trial_id: str, wanted: Wanted) -> Explained:
-    shares = class_shares_of(explained.recipe, explained.result)
+    ended = explained.result.constraints
+    # Where the largest value is minimised a constraint has no budget that could be another.
+    shares = [each for each in class_shares_of(explained.recipe, explained.result) if ended[each.name].kind != "minimax"]
     goals = [_goal(explained, record, each, wanted.get(each.name, each.even)) for each in shares]
     return replace(explained, prices=_prices(record, trial_id), goals=tuple(goal for goal in goals if goal))
 

@@ -186,6 +186,8 @@ def _falling(case: Case) -> Verdict | None:
     tail, end = case.tail, case.end.multipliers
     if len(tail.steps) < 6 or case.dual.rule == "fixed" or case.at_zero or not case.room or not case.end_slack.above(Z):
         return None
+    if case.outcome.kind == "minimax":  # a weight on its way to zero, where nothing is required
+        return None
     fall = float(tail.multipliers[0] - end[-1])
     if fall <= MOVING * float(tail.multipliers[0]):
         return None

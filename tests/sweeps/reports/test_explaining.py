@@ -17,6 +17,7 @@ from dualsweep.sweeps.reports.explaining import explain_run, show, wanted_shares
 from dualsweep.sweeps.tracking.spool import Spool
 from dualsweep.trainer.config.diagnostics import InputError
 from dualsweep.trainer.metric_point import MetricPoint
+from dualsweep.trainer.recipe.bound import Kind
 from dualsweep.trainer.result import ConstraintOutcome, Result
 from tests.stores import empty_store
 from tests.trainer.recipes import digits
@@ -73,9 +74,10 @@ def test_a_trial_of_a_sweep_has_its_prices(tmp_path: Path) -> None:
     assert explained.prices[0] in console.export_text()
 
 
-def _sweep_of_shares(folder: Path) -> None:
+def _sweep_of_shares(folder: Path, kind: Kind = "at_most") -> None:
     """Trials whose share of class 4 has the log-odds -3 - 40 v at the value v of `four`, and a trial 0001 explained."""
-    run = replace(RESULT, metrics=FINAL | {f"eval/share/{name}": 0.07 for name in range(10)})
+    bounds = {name: replace(each, kind=kind) for name, each in RESULT.constraints.items()}
+    run = replace(RESULT, constraints=bounds, metrics=FINAL | {f"eval/share/{name}": 0.07 for name in range(10)})
     (folder / "artifacts" / "0001").mkdir(parents=True)
     write(Explained.of("it", RECORDED, run, digits(evaluation={"samples": 1000})), folder / "artifacts" / "0001")
     (folder / "artifacts" / "0001" / "result.json").write_text(json.dumps(run.to_json()))
@@ -99,6 +101,12 @@ def test_from_a_loss_to_the_share_that_is_wanted(tmp_path: Path) -> None:
     show(explained, console)
     printed = console.export_text()
     assert all(line in printed for line in (*explained.shares, *explained.goals))
+
+
+def test_no_budget_is_told_where_the_largest_value_is_minimised(tmp_path: Path) -> None:
+    _sweep_of_shares(tmp_path, "minimax")
+    explained = explain_run(str(tmp_path / "trials" / "0001"), None)
+    assert explained.shares and explained.goals == ()
 
 
 def test_a_share_that_is_asked_for_wrongly_is_refused(tmp_path: Path) -> None:

@@ -261,6 +261,14 @@ def test_minimising_the_largest_value_has_no_budget_to_tighten() -> None:
     assert (largest.word, other.word) == ("active", "inactive") and not other.suggestion and "largest" in largest.sentence
 
 
+def test_a_weight_on_its_way_down_pays_for_no_budget_where_the_largest_value_is_minimised() -> None:
+    falling = histories(lambda t: 0.9 * (1 - 0.9 * t), lambda t: 0.1)
+    outcome = ConstraintOutcome(0.2, 0.5, 0.3, 0.01, 0.3, "minimax")
+    ended = Result("converged", "", 1.0, 0.1, {"c": outcome}, "met", STEPS, 1.0, None)
+    [verdict] = verdicts(falling, ended, Dual(rule="simplex", cap=0.5), [C.model_copy(update={"name": "c"})])
+    assert verdict.word != "falling" and "relative budget" not in verdict.suggestion and "met" not in verdict.sentence.split()
+
+
 def test_the_step_size_proposed_is_the_constraints_own_and_only_given_where_the_rule_is_proportional_to_it() -> None:
     run = Dynamics().run(16 * Dynamics().critical, 1500)
     verdict = one(run, result(0.0, 1.0), step_size={"c": 0.4})
